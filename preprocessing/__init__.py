@@ -1,0 +1,1 @@
+"""Text in, examples out: everything that happens to sentences before a model sees numbers."""

@@ -1,0 +1,218 @@
+"""What one stored pair looks like, and which file it lies in: the writer beside the reader.
+
+A pair is a `tf.train.Example`. ExampleGen stores its text, Transform adds the ids::
+
+    features {
+      feature { key: "key"         value { bytes_list { value: "train.de:17" } } }
+      feature { key: "source"      value { bytes_list { value: "zwei hunde ." } } }
+      feature { key: "source_ids"  value { int64_list { value: 18 value: 7 value: 4 } } }
+      feature { key: "target"      value { bytes_list { value: "two dogs ." } } }
+      feature { key: "target_ids"  value { int64_list { value: 21 value: 9 value: 4 } } }
+    }
+
+``source`` and ``target`` are UTF-8 after normalisation; the ids have neither start nor end. ``key`` names where the
+pair came from, is unique, and gives the pair its place: shards are the same whatever order and machine wrote them.
+
+The pairs of a split lie in ``train-00000-of-00008.tfrecord.gz`` and so on.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
+
+from preprocessing.errors import DataError
+from preprocessing.records import write_records
+
+TRAIN = "train"
+
+_SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfrecord\.gz")
+
+
+class Record(NamedTuple):
+    """One pair as it is stored; `None` for ids means that the record holds text only."""
+
+    key: str
+    source: str
+    target: str
+    source_ids: Sequence[int] | None = None
+    target_ids: Sequence[int] | None = None
+
+
+def to_example(
+    source: str,
+    target: str,
+    source_ids: Sequence[int] | None = None,
+    target_ids: Sequence[int] | None = None,
+    *,
+    key: str = "",
+) -> bytes:
+    """Serialises one pair, the same pair always to the same bytes.
+
+    Args:
+      source: normalised text.
+      target: normalised text.
+      source_ids: without start and end; `None` leaves the feature out.
+      target_ids: without start and end; `None` leaves the feature out.
+      key: where the pair came from, as ``file:line``.
+    """
+    example = tf.train.Example()
+    feature = example.features.feature
+    for name, text in (("key", key), ("source", source), ("target", target)):
+        feature[name].bytes_list.value.append(text.encode())
+    for name, ids in (("source_ids", source_ids), ("target_ids", target_ids)):
+        if ids is not None:
+            feature[name].int64_list.value.extend(ids)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def from_example(serialized: bytes) -> Record:
+    """Reads one pair in Python; `parse_examples` is the batched way for training.
+
+    Raises:
+      DataError: the bytes are no such record.
+    """
+    try:
+        feature = tf.train.Example.FromString(serialized).features.feature
+        key, source, target = (feature[name].bytes_list.value[0].decode() for name in ("key", "source", "target"))
+    except Exception as error:  # protobuf's DecodeError derives from nothing narrower.
+        raise DataError(
+            f"a record lacks key, source or target as UTF-8 ({error}); generate the examples again"
+        ) from error
+    ids = [list(feature[name].int64_list.value) if name in feature else None for name in ("source_ids", "target_ids")]
+    return Record(key, source, target, ids[0], ids[1])
+
+
+def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+    """Reads a batch of records with ids inside a graph, for tf.data.
+
+    Args:
+      serialized: records, string (B).
+
+    Returns:
+      ``source`` and ``target``, string (B); ``source_ids`` and ``target_ids``, ragged int64 (B, None).
+    """
+    text = tf.io.FixedLenFeature([], tf.string)
+    ids = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    features = {"source": text, "target": text, "source_ids": ids, "target_ids": ids}
+    parsed: dict[str, tf.Tensor | tf.RaggedTensor] = tf.io.parse_example(serialized, features)
+    return parsed
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """Names a shard: ``shard_name("train", 0, 8) == "train-00000-of-00008.tfrecord.gz"``."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord.gz"
+
+
+def record_files(directory: str, split: str) -> list[str]:
+    """Lists the shards of a split in their order.
+
+    Raises:
+      DataError: there is no shard, or not exactly the announced ones.
+    """
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    found = sorted(name for name in names if (match := _SHARD.fullmatch(name)) and match["split"] == split)
+    if not found:
+        raise DataError(f"{directory}: expected records of split {split!r} ({split}-*.tfrecord.gz), found none")
+    count = int(found[0].removesuffix(".tfrecord.gz")[-5:])
+    if found != [shard_name(split, index, count) for index in range(count)]:
+        raise DataError(
+            f"{directory}: expected {count} shards of split {split!r}, found {', '.join(found)}; write them again"
+        )
+    return [os.path.join(directory, name) for name in found]
+
+
+def splits_of(directory: str) -> list[str]:
+    """Lists the splits that have records in a directory, in alphabetical order."""
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    return sorted({match["split"] for name in names if (match := _SHARD.fullmatch(name))})
+
+
+def natural_order(key: str) -> tuple[str, int, str]:
+    """Sorts ``file:9`` before ``file:10``, and files by name."""
+    file, _, line = key.rpartition(":")
+    return (file, int(line) if line.isascii() and line.isdigit() else -1, key)
+
+
+def shuffled_order(key: str) -> str:
+    """Sorts and places keys at random, but the same way always."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class WriteShards(beam.PTransform[PCollection[tuple[str, bytes]], PCollection[str]]):
+    """Writes the records of one split as shards and returns their paths.
+
+    Which shard holds a record, and where, follows from its key alone: neither the order of arrival nor the number of
+    workers shows. The split "train" is shuffled by a hash of the key; any other keeps the natural order of its keys
+    (``file:9`` before ``file:10``) in a single shard.
+
+    Elements are (key, serialized record), the keys unique. Every shard is written, even one without a record. A shard
+    is sorted in memory, so a large corpus wants many.
+
+    Args:
+      output_dir: directory of any file system Beam knows.
+      split: name of the split.
+      num_shards: how many files; 1 unless the split is "train".
+
+    Raises:
+      ValueError: `num_shards` does not suit.
+    """
+
+    def __init__(self, output_dir: str, split: str, num_shards: int = 1) -> None:
+        super().__init__()
+        if num_shards < 1 or (split != TRAIN and num_shards != 1):
+            raise ValueError(
+                f"num_shards must be at least 1, and 1 for a split that keeps its order; received {num_shards} for "
+                f"split {split!r}: shard only {TRAIN!r}"
+            )
+        self._output_dir = output_dir
+        self._split = split
+        self._num_shards = num_shards
+
+    def expand(self, records: PCollection[tuple[str, bytes]]) -> PCollection[str]:
+        """Groups the records by shard, together with the numbers of all shards, and writes each group."""
+        placed = records | "Place" >> beam.Map(_place, self._num_shards).with_output_types(
+            tuple[int, tuple[str, bytes]]
+        )
+        every = (
+            records.pipeline
+            | "NumberShards" >> beam.Create(range(self._num_shards))
+            | "Number" >> beam.Map(lambda index: (index, None)).with_output_types(tuple[int, None])
+        )
+        paths: PCollection[str] = (
+            {"records": placed, "numbers": every}
+            | "GroupByShard" >> beam.CoGroupByKey()
+            | "Write" >> beam.ParDo(_WriteShard(self._output_dir, self._split, self._num_shards))
+        )
+        return paths
+
+
+def _place(record: tuple[str, bytes], num_shards: int) -> tuple[int, tuple[str, bytes]]:
+    return int(shuffled_order(record[0])[:16], 16) % num_shards, record
+
+
+class _WriteShard(beam.DoFn):
+    """Sorts and writes one shard. Counter: ``records_written_SPLIT``."""
+
+    def __init__(self, output_dir: str, split: str, num_shards: int) -> None:
+        self._output_dir = output_dir
+        self._split = split
+        self._num_shards = num_shards
+        self._written = Metrics.counter(__name__, f"records_written_{split}")
+
+    def process(self, element: tuple[int, dict[str, Iterable[tuple[str, bytes]]]]) -> Iterator[str]:
+        index, groups = element
+        records = list(groups["records"])
+        order = shuffled_order if self._split == TRAIN else natural_order
+        # The record itself comes last, so that not even a repeated key would let the order of arrival show.
+        records.sort(key=lambda record: (order(record[0]), record[1]))
+        path = os.path.join(self._output_dir, shard_name(self._split, index, self._num_shards))
+        write_records(path, (serialized for _, serialized in records))
+        self._written.inc(len(records))
+        yield path

@@ -1,0 +1,108 @@
+"""Which pairs are kept: every reason to drop one has a name, and is counted under it.
+
+The functions look at one pair and are pure; what costs time, normalising and tokenising, is done before them on whole
+batches.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a pair is dropped. The first that applies, in this order, is the one counted."""
+
+    LINE_TOO_LONG = "line_too_long"
+    """A line has more bytes than the reader accepts."""
+    MALFORMED_ROW = "malformed_row"
+    """A row of a tab-separated file has not exactly two columns."""
+    INVALID_UTF8 = "invalid_utf8"
+    """A side is not UTF-8."""
+    NUL_BYTE = "nul_byte"
+    """A side has a NUL byte: binary data, or UTF-16."""
+    EMPTY_SOURCE = "empty_source"
+    """Nothing is left of the source after normalisation."""
+    EMPTY_TARGET = "empty_target"
+    """Nothing is left of the target after normalisation."""
+    SOURCE_TOO_LONG = "source_too_long"
+    """Training split only: the source has more tokens than `FilterOptions.max_source_length`."""
+    TARGET_TOO_LONG = "target_too_long"
+    """Training split only: the target has more tokens than `FilterOptions.max_target_length`."""
+    LENGTH_RATIO = "length_ratio"
+    """Training split only: one side is more than `FilterOptions.max_length_ratio` times as long as the other."""
+    SOURCE_IN_OTHER_SPLIT = "source_in_other_split"
+    """The same source is in a split that comes first: test before validation before train."""
+    DUPLICATE = "duplicate"
+    """Training split only, with `FilterOptions.drop_duplicates`: the same pair stands earlier."""
+
+
+DATA_ERRORS = frozenset(
+    {
+        Reason.LINE_TOO_LONG,
+        Reason.MALFORMED_ROW,
+        Reason.INVALID_UTF8,
+        Reason.NUL_BYTE,
+        Reason.EMPTY_SOURCE,
+        Reason.EMPTY_TARGET,
+    }
+)
+"""The reasons that speak of broken data rather than of a choice; too many of them stop the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """What is dropped from the training split; the other splits keep every readable pair with two non-empty sides.
+
+    Attributes:
+      max_source_length: longest source, in tokens of the source's unit; None for no limit.
+      max_target_length: longest target, in tokens of the target's unit; None for no limit.
+      max_length_ratio: the longer side's tokens divided by the shorter's may not exceed this; None for no limit.
+      drop_duplicates: keep only the first of pairs that are equal after normalisation.
+    """
+
+    max_source_length: int | None = 512
+    max_target_length: int | None = 512
+    max_length_ratio: float | None = None
+    drop_duplicates: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the limits."""
+        for name in ("max_source_length", "max_target_length", "max_length_ratio"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise ValueError(f"{name} must be at least 1 or None, got {value!r}; None switches the filter off")
+
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether any filter looks at the number of tokens."""
+        return any(
+            limit is not None for limit in (self.max_source_length, self.max_target_length, self.max_length_ratio)
+        )
+
+
+def encoding_reason(source: bytes, target: bytes) -> Reason | None:
+    """Judges a pair as it was read, before normalisation replaces what is broken."""
+    try:
+        source.decode("utf-8")
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        return Reason.INVALID_UTF8
+    return Reason.NUL_BYTE if b"\0" in source or b"\0" in target else None
+
+
+def empty_reason(source: bytes, target: bytes) -> Reason | None:
+    """Judges a normalised pair: each side needs at least one character."""
+    if not source:
+        return Reason.EMPTY_SOURCE
+    return None if target else Reason.EMPTY_TARGET
+
+
+def length_reason(source_length: int, target_length: int, options: FilterOptions) -> Reason | None:
+    """Judges the lengths of a pair of the training split, in tokens; both are at least 1."""
+    if options.max_source_length is not None and source_length > options.max_source_length:
+        return Reason.SOURCE_TOO_LONG
+    if options.max_target_length is not None and target_length > options.max_target_length:
+        return Reason.TARGET_TOO_LONG
+    longer, shorter = max(source_length, target_length), min(source_length, target_length)
+    if options.max_length_ratio is not None and longer > options.max_length_ratio * shorter:
+        return Reason.LENGTH_RATIO
+    return None

@@ -1,0 +1,197 @@
+"""ExampleGen: pairs from everywhere become text-only records and counts.json, in one Beam pipeline.
+
+ReadPairs ─▶ JudgePairs ─▶ group by source ─▶ SettlePairs ─▶ WriteShards     SPLIT-00000-of-00008.tfrecord.gz
+    └──────────────┴──── tally ────┴──────────────▶ SumEntries               counts.json
+"""
+
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from preprocessing import tally
+from preprocessing.beam_run import run
+from preprocessing.corpora import PairSource, Split
+from preprocessing.errors import DataError
+from preprocessing.examples import TRAIN, WriteShards, to_example
+from preprocessing.filters import FilterOptions
+from preprocessing.judge import JudgePairs, SettlePairs
+from preprocessing.reading import PAIRS, Pair, ReadPairs
+from preprocessing.splits import split_by_hash
+from preprocessing.text import TextConfig
+
+COUNTS_FILE = "counts.json"
+
+_LOGGER = logging.getLogger("heliograph.preprocessing")
+_BATCH = {"min_batch_size": 64, "max_batch_size": 2048}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """How pairs become examples.
+
+    Attributes:
+      source_text: how the source is normalised, and the unit its length is counted in.
+      target_text: likewise.
+      filters: what is dropped from the training split.
+      validation_fraction: share of the distinct sources that go to validation, of those sources without a given split.
+      test_fraction: likewise for test.
+      salt: another salt is another division by hash.
+      shards: number of files of the training split; the others are one file each.
+      max_error_share: largest share of broken pairs (see `filters.DATA_ERRORS`) that is tolerated.
+      max_line_bytes: longest line that is loaded.
+    """
+
+    source_text: TextConfig = field(default_factory=TextConfig)
+    target_text: TextConfig = field(default_factory=TextConfig)
+    filters: FilterOptions = field(default_factory=FilterOptions)
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.05
+    salt: str = ""
+    shards: int = 8
+    max_error_share: float = 0.05
+    max_line_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name in ("validation_fraction", "test_fraction", "max_error_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)!r}")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"validation_fraction + test_fraction must be below 1 to leave something for training, got"
+                f" {self.validation_fraction} + {self.test_fraction}"
+            )
+        for name in ("shards", "max_line_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+
+
+def generate_examples(
+    sources: Sequence[PairSource], options: GenerateOptions, output_dir: str, beam_args: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Reads, normalises, filters and splits all pairs and writes them.
+
+    Everything is written aside and moved to `output_dir` at the end, counts.json last. The same sources and options
+    give the same bytes whatever the runner, the number of workers and the order of reading.
+
+    Args:
+      sources: where the pairs come from.
+      options: what to do with them.
+      output_dir: folder for the records and counts.json, on any file system Beam knows; made if necessary.
+      beam_args: Beam options.
+
+    Returns:
+      The content of counts.json; see `preprocessing.tally`.
+
+    Raises:
+      DataError: a source cannot be read, too many pairs are broken, or nothing is left of a split. Nothing is written.
+    """
+    if not sources:
+        raise DataError("no corpus is given; name at least one source of pairs")
+    started = time.monotonic()
+    aside = f"{output_dir.rstrip('/')}.aside-{uuid.uuid4().hex}"
+    try:
+        FileSystems.mkdirs(aside)
+    except OSError as error:
+        raise DataError(f"{output_dir}: cannot be written ({error}); choose another folder or free it") from error
+    try:
+        _LOGGER.info("reading %d corpora", len(sources))
+        run(lambda pipeline: _build(pipeline, sources, options, aside), beam_args)
+        counts = tally.counts_of(_read_text(FileSystems.join(aside, COUNTS_FILE)))
+        tally.check_counts(counts, _needed_splits(sources, options), options.max_error_share)
+        _write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n", FileSystems.join(aside, COUNTS_FILE))
+        _move_files(aside, output_dir)
+    finally:
+        FileSystems.delete([aside])
+    _report(counts, time.monotonic() - started)
+    return counts
+
+
+def _build(pipeline: beam.Pipeline, sources: Sequence[PairSource], options: GenerateOptions, output_dir: str) -> None:
+    found = pipeline | "Read" >> ReadPairs(sources, options.max_line_bytes)
+    choose_split = partial(
+        split_by_hash,
+        validation_fraction=options.validation_fraction,
+        test_fraction=options.test_fraction,
+        salt=options.salt,
+    )
+    judge = JudgePairs(options.source_text, options.target_text, options.filters, choose_split)
+    judged = (
+        found[PAIRS]
+        | "Batch" >> beam.BatchElements(**_BATCH)
+        | "Judge" >> beam.ParDo(judge).with_outputs(tally.ENTRIES, main=PAIRS)
+    )
+    settled = (
+        judged[PAIRS]
+        | "KeyBySource" >> beam.Map(_by_source).with_output_types(tuple[bytes, Pair])
+        | "GroupBySource" >> beam.GroupByKey()
+        | "Settle" >> beam.ParDo(SettlePairs(options.filters.drop_duplicates)).with_outputs(tally.ENTRIES, main=PAIRS)
+    )
+    for split in _needed_splits(sources, options):
+        (
+            settled[PAIRS]
+            | f"Select_{split}" >> beam.Filter(_is_in, split)
+            | f"Serialize_{split}" >> beam.Map(_record).with_output_types(tuple[str, bytes])
+            | f"Write_{split}" >> WriteShards(output_dir, split, options.shards if split == TRAIN else 1)
+        )
+    (
+        (found[tally.ENTRIES], judged[tally.ENTRIES], settled[tally.ENTRIES])
+        | "Entries" >> beam.Flatten()
+        | "Sum" >> beam.CombineGlobally(tally.SumEntries())
+        | "WriteCounts" >> beam.Map(_write_text, FileSystems.join(output_dir, COUNTS_FILE))
+    )
+
+
+def _is_in(pair: Pair, split: str) -> bool:
+    return pair.split == split
+
+
+def _record(pair: Pair) -> tuple[str, bytes]:
+    return pair.key, to_example(pair.source.decode(), pair.target.decode(), key=pair.key)
+
+
+def _needed_splits(sources: Sequence[PairSource], options: GenerateOptions) -> list[Split]:
+    """Training always, the others when anything is to feed them."""
+    needed: set[Split] = {"train", *(source.split for source in sources if source.split is not None)}
+    if any(source.split is None for source in sources):
+        fractions: dict[Split, float] = {"validation": options.validation_fraction, "test": options.test_fraction}
+        needed.update(split for split, fraction in fractions.items() if fraction > 0)
+    return [split for split in tally.SPLITS if split in needed]
+
+
+def _by_source(pair: Pair) -> tuple[bytes, Pair]:
+    return hashlib.sha256(pair.source).digest(), pair
+
+
+def _read_text(path: str) -> str:
+    with FileSystems.open(path) as stream:
+        content: bytes = stream.read()
+    return content.decode()
+
+
+def _write_text(text: str, path: str) -> None:
+    with FileSystems.create(path) as stream:
+        stream.write(text.encode())
+
+
+def _move_files(from_dir: str, to_dir: str) -> None:
+    if not FileSystems.exists(to_dir):
+        FileSystems.mkdirs(to_dir)
+    found = [entry.path for entry in FileSystems.match([FileSystems.join(from_dir, "*")])[0].metadata_list]
+    for path in sorted(found, key=lambda path: (path.endswith(COUNTS_FILE), path)):
+        FileSystems.rename([path], [FileSystems.join(to_dir, path.rsplit("/", 1)[-1])])
+
+
+def _report(counts: dict[str, Any], seconds: float) -> None:
+    kept = ", ".join(f"{count} {split}" for split, count in counts["kept"].items())
+    dropped = ", ".join(f"{entry['count']} {reason}" for reason, entry in counts["dropped"].items()) or "none"
+    _LOGGER.info("%d pairs read in %.1f s; kept: %s; dropped: %s", counts["read"], seconds, kept, dropped)

@@ -1,0 +1,110 @@
+"""Transform: the right ids, and the same bytes whoever did the work."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.examples import from_example, record_files, to_example
+from preprocessing.records import read_records, write_records
+from preprocessing.special_tokens import SPECIAL_TOKENS
+from preprocessing.text import TextConfig
+from preprocessing.transform import TransformOptions, transform, vocabulary_file
+from preprocessing.vocabulary import read_vocabulary
+
+OPTIONS = TransformOptions(
+    source=TextConfig(), target=TextConfig(unit="character"), source_min_count=2, source_max_size=50, shards=3
+)
+CORPUS = {
+    "train": [(f"Wort{line % 60} und wort{line % 7} .", f"word{line % 60}!") for line in range(400)],
+    "validation": [(f"wort{line} niegesehen", "ẑ word") for line in range(11)],
+    "test": [("", "x")],
+}
+
+
+def write_corpus(directory, corpus, shards=1, chance=None):
+    """Stores a corpus as ExampleGen would, or shuffled over several files."""
+    directory.mkdir()
+    for split, pairs in corpus.items():
+        records = [to_example(source, target, key=f"{split}.de:{line}") for line, (source, target) in enumerate(pairs)]
+        if chance is not None:
+            chance.shuffle(records)
+        for shard in range(shards):
+            name = f"{split}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
+            write_records(str(directory / name), records[shard::shards])
+    return str(directory)
+
+
+def content(directory):
+    return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory):
+    """The directories of examples and of what transform made of them, and what it returned."""
+    root = tmp_path_factory.mktemp("transform")
+    examples = write_corpus(root / "examples", CORPUS)
+    return examples, str(root / "out"), transform(examples, str(root / "out"), OPTIONS)
+
+
+def test_ids_follow_from_the_vocabularies(transformed):
+    _, output, returned = transformed
+    source = read_vocabulary(vocabulary_file(output, "source"))
+    target = read_vocabulary(vocabulary_file(output, "target"))
+    assert source[: len(SPECIAL_TOKENS) + 2] == [*SPECIAL_TOKENS, ".", "und"]
+    assert len(source) == len(SPECIAL_TOKENS) + 50
+    assert returned["source_vocabulary_size"] == len(source)
+    assert returned["target_vocabulary_size"] == len(target)
+    assert returned["records_written_train"] == 400
+    assert returned["pairs_read"] == 400 + 412
+    seen = []
+    for split, pairs in CORPUS.items():
+        for path in record_files(output, split):
+            for record in map(from_example, read_records(path)):
+                line = int(record.key.rpartition(":")[2])
+                words = pairs[line][0].lower()
+                assert record.source == words
+                assert record.target == pairs[line][1].lower()
+                assert record.source_ids == [source.index(word) if word in source else 1 for word in words.split()]
+                assert record.target_ids == [target.index(c) if c in target else 1 for c in record.target]
+                seen.append(record.key)
+    assert sorted(seen) == sorted(f"{split}.de:{line}" for split, pairs in CORPUS.items() for line in range(len(pairs)))
+    validation = [from_example(record) for record in read_records(record_files(output, "validation")[0])]
+    assert [record.key for record in validation] == [f"validation.de:{line}" for line in range(11)]
+
+
+def test_shuffled_input_in_other_shards_gives_the_same_bytes(transformed, tmp_path):
+    _, output, _ = transformed
+    examples = write_corpus(tmp_path / "examples", CORPUS, shards=5, chance=random.Random(3))
+    transform(examples, str(tmp_path / "out"), OPTIONS)
+    assert content(str(tmp_path / "out")) == content(output)
+
+
+def test_four_worker_processes_give_the_same_bytes(transformed, tmp_path):
+    _, output, _ = transformed
+    examples = write_corpus(tmp_path / "examples", CORPUS, shards=4, chance=random.Random(4))
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=4"]
+    transform(examples, str(tmp_path / "out"), OPTIONS, workers)
+    assert content(str(tmp_path / "out")) == content(output)
+
+
+def test_no_ordinary_token_is_a_clear_error(tmp_path):
+    examples = write_corpus(tmp_path / "examples", {"train": [("a", "b")]})
+    options = TransformOptions(source=TextConfig(), target=TextConfig(), source_min_count=2)
+    with pytest.raises(DataError, match=r"source\.vocabulary\.tsv.*minimum count") as caught:
+        transform(examples, str(tmp_path / "out"), options)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_training_records_nothing_starts(tmp_path):
+    examples = write_corpus(tmp_path / "examples", {"test": [("a", "b")]})
+    with pytest.raises(DataError, match="'train'"):
+        transform(examples, str(tmp_path / "out"), OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["source_min_count", "target_max_size", "shards"])
+def test_options_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1; received 0"):
+        TransformOptions(source=TextConfig(), target=TextConfig(), **{name: 0})
