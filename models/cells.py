@@ -1,0 +1,134 @@
+"""The recurrent cells' formulas, forward and backward, as pure functions of tensors.
+
+Legend: B batch, H hidden size. `projected` is the input's share of the pre-activations, `x W + b`, which depends on no
+state and is therefore computed for all time steps at once (see `recurrence`); a cell adds the state's share `h U`.
+Gate order and weight layout are those of `keras.layers.LSTM` and `keras.layers.GRU(reset_after=True)`.
+
+The backward functions are the derivatives by hand. They leave the gradient of the recurrent kernel to the caller, who
+computes it for all steps in one matrix product instead of one small product a step.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class LSTMState(NamedTuple):
+    """State of one LSTM layer."""
+
+    hidden: tf.Tensor  # [B, H]
+    cell: tf.Tensor  # [B, H]
+
+
+class GRUState(NamedTuple):
+    """State of one GRU layer."""
+
+    hidden: tf.Tensor  # [B, H]
+
+
+CellState = LSTMState | GRUState
+
+
+class LSTMSaved(NamedTuple):
+    """What the LSTM's backward pass needs from the forward pass, beside the states."""
+
+    gates: tf.Tensor  # [B, 4H] activations i, f, g, o
+
+
+class GRUSaved(NamedTuple):
+    """What the GRU's backward pass needs from the forward pass, beside the states."""
+
+    gates: tf.Tensor  # [B, 3H] activations z, r and the candidate
+    inner_candidate: tf.Tensor  # [B, H] the state's share of the candidate, before the reset gate
+
+
+def lstm_forward(
+    projected: tf.Tensor, state: LSTMState, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor | None = None
+) -> tuple[LSTMState, LSTMSaved]:
+    """One LSTM step (Hochreiter & Schmidhuber 1997, with forget gate, Gers et al. 2000).
+
+        i, f, o = sigmoid(...), g = tanh(...),  c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)
+
+    Args:
+        projected: `[B, 4H]`, `x W + b`, gates in the order i, f, g, o.
+        state: the state before the step.
+        recurrent_kernel: `[H, 4H]`.
+        recurrent_bias: not used by this cell (one bias, in `projected`).
+
+    Returns:
+        The new state, and what `lstm_backward` needs.
+    """
+    del recurrent_bias
+    i, f, g, o = tf.split(projected + tf.matmul(state.hidden, recurrent_kernel), 4, axis=-1)
+    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    cell = f * state.cell + i * g
+    return LSTMState(o * tf.tanh(cell), cell), LSTMSaved(tf.concat([i, f, g, o], axis=-1))
+
+
+def lstm_backward(
+    grad_state: LSTMState, state: LSTMState, new_state: LSTMState, saved: LSTMSaved, transposed_kernel: tf.Tensor
+) -> tuple[LSTMState, tf.Tensor, tf.Tensor]:
+    """The derivative of `lstm_forward`.
+
+    Args:
+        grad_state: gradient with respect to the new state.
+        state: the state before the step.
+        new_state: the state after the step.
+        saved: what the forward step kept.
+        transposed_kernel: `[4H, H]`, the recurrent kernel transposed: once for all steps, because a product with
+            `transpose_b=True` takes 2.5 times as long on a CPU.
+
+    Returns:
+        Gradients with respect to the previous state, to `projected` `[B, 4H]`, and to `h U` `[B, 4H]`.
+    """
+    i, f, g, o = tf.split(saved.gates, 4, axis=-1)
+    tanh_cell = tf.tanh(new_state.cell)
+    grad_cell = grad_state.cell + grad_state.hidden * o * (1.0 - tanh_cell * tanh_cell)
+    grad_gates = tf.concat(
+        [
+            grad_cell * g * i * (1.0 - i),
+            grad_cell * state.cell * f * (1.0 - f),
+            grad_cell * i * (1.0 - g * g),
+            grad_state.hidden * tanh_cell * o * (1.0 - o),
+        ],
+        axis=-1,
+    )
+    grad_hidden = tf.matmul(grad_gates, transposed_kernel)
+    return LSTMState(grad_hidden, grad_cell * f), grad_gates, grad_gates
+
+
+def gru_forward(
+    projected: tf.Tensor, state: GRUState, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor | None
+) -> tuple[GRUState, GRUSaved]:
+    """One GRU step (Cho et al. 2014) with the reset gate after the product, as cuDNN computes it.
+
+        z, r = sigmoid(...),  n = tanh(x W_n + b_n + r (h U_n + b'_n)),  h_t = z h_{t-1} + (1 - z) n
+
+    Args:
+        projected: `[B, 3H]`, `x W + b`, in the order z, r, n.
+        state: the state before the step.
+        recurrent_kernel: `[H, 3H]`.
+        recurrent_bias: `[3H]`, b'.
+
+    Returns:
+        The new state, and what `gru_backward` needs.
+    """
+    x_z, x_r, x_n = tf.split(projected, 3, axis=-1)
+    inner_z, inner_r, inner_n = tf.split(tf.matmul(state.hidden, recurrent_kernel) + recurrent_bias, 3, axis=-1)
+    z, r = tf.sigmoid(x_z + inner_z), tf.sigmoid(x_r + inner_r)
+    n = tf.tanh(x_n + r * inner_n)
+    return GRUState(z * state.hidden + (1.0 - z) * n), GRUSaved(tf.concat([z, r, n], axis=-1), inner_n)
+
+
+def gru_backward(
+    grad_state: GRUState, state: GRUState, new_state: GRUState, saved: GRUSaved, transposed_kernel: tf.Tensor
+) -> tuple[GRUState, tf.Tensor, tf.Tensor]:
+    """The derivative of `gru_forward`; arguments and results as of `lstm_backward`, with 3H for 4H."""
+    del new_state
+    z, r, n = tf.split(saved.gates, 3, axis=-1)
+    grad_z = grad_state.hidden * (state.hidden - n) * z * (1.0 - z)
+    grad_n = grad_state.hidden * (1.0 - z) * (1.0 - n * n)
+    grad_r = grad_n * saved.inner_candidate * r * (1.0 - r)
+    grad_inner = tf.concat([grad_z, grad_r, grad_n * r], axis=-1)
+    grad_hidden = grad_state.hidden * z + tf.matmul(grad_inner, transposed_kernel)
+    return GRUState(grad_hidden), tf.concat([grad_z, grad_r, grad_n], axis=-1), grad_inner

@@ -1,0 +1,91 @@
+"""The decoder: from the encoder's final states to the logits of the next target token."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from models.initializers import bias_initializer, weight_initializer
+from models.stack import RecurrentStack
+from models.states import DecoderState, SourceMemory
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+class Decoder(keras.layers.Layer):
+    """A recurrent stack that starts from the encoder's final states, and a projection to the vocabulary.
+
+    Two ways to run it, with equal logits: `step`, one token for search, roll-out and serving; `unroll`, a whole
+    sequence for training. `step` is `advance` (the recurrence) and then `project` (the vocabulary); the roll-out calls
+    the two apart, because it needs no logits where the next input is the gold token.
+
+    Args:
+        **arguments: those of `RecurrentStack`; cell, hidden size and number of layers must be the encoder's.
+
+    Call arguments: those of `unroll`.
+    """
+
+    def __init__(self, *, name: str = "decoder", **arguments: Any) -> None:
+        super().__init__(name=name)
+        self.stack = RecurrentStack(name="stack", **arguments)
+        init_scale = self.stack.arguments["init_scale"]
+        self.projection = keras.layers.Dense(
+            self.stack.arguments["vocabulary_size"],
+            kernel_initializer=weight_initializer(init_scale),
+            bias_initializer=bias_initializer(init_scale),
+            name="projection",
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        """See base class."""
+        self.stack.build()
+        self.projection.build((None, self.stack.arguments["hidden_size"]))
+
+    def initial_state(self, memory: SourceMemory) -> DecoderState:
+        """The state before the start token: each layer takes over the encoder layer's final state."""
+        return DecoderState(memory.final_states)
+
+    def advance(
+        self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory
+    ) -> tuple[tf.Tensor, DecoderState]:
+        """The recurrence of one step: token ids `[B]` and a state to features `[B, H]` and the new state.
+
+        `memory` belongs to the decoder interface; this decoder has no attention and does not look at it again.
+        """
+        del memory
+        features, layers = self.stack.step(token_ids, state.layers)
+        return features, DecoderState(layers)
+
+    def project(self, features: tf.Tensor) -> tf.Tensor:
+        """Features `[..., H]` to logits `[..., V]`."""
+        return self.projection(features)
+
+    def step(self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
+        """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
+        features, state = self.advance(token_ids, state, memory)
+        return self.project(features), state
+
+    def unroll(
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
+    ) -> tf.Tensor:
+        """Logits of a whole sequence.
+
+        Args:
+            token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
+            lengths: `[B]` int, real inputs of each row.
+            memory: the encoder's result for the same batch.
+            training: whether dropout is active.
+
+        Returns:
+            `[B, T, V]`: at position t the logits of the token that follows input t.
+        """
+        states = self.initial_state(memory).layers
+        features, _ = self.stack.unroll(token_ids, lengths, states, training=training)
+        return self.project(features)
+
+    def call(self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False) -> tf.Tensor:
+        """See `unroll`."""
+        return self.unroll(token_ids, lengths, memory, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """See base class."""
+        return {"name": self.name, **self.stack.arguments}

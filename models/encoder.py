@@ -1,0 +1,44 @@
+"""The encoder: source ids to a memory and the final states (Sutskever et al. 2014)."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from models.stack import RecurrentStack
+from models.states import SourceMemory
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+class Encoder(keras.layers.Layer):
+    """A recurrent stack over the source.
+
+    Args:
+        **arguments: those of `RecurrentStack`.
+
+    Call arguments:
+        source_ids: `[B, S]` int, padded on the right.
+        source_lengths: `[B]` int, at least 1 each: a row holds at least its end token.
+        training: whether dropout is active.
+
+    Output:
+        A `SourceMemory`.
+    """
+
+    def __init__(self, *, name: str = "encoder", **arguments: Any) -> None:
+        super().__init__(name=name)
+        self.stack = RecurrentStack(name="stack", **arguments)
+
+    def build(self, input_shape: Any = None) -> None:
+        """See base class."""
+        self.stack.build()
+
+    def call(self, source_ids: tf.Tensor, source_lengths: tf.Tensor, training: bool = False) -> SourceMemory:
+        """See the class."""
+        states = self.stack.zero_states(tf.shape(source_ids)[0])
+        outputs, final_states = self.stack.unroll(source_ids, source_lengths, states, training=training)
+        return SourceMemory(outputs, tf.cast(source_lengths, tf.int32), final_states)
+
+    def get_config(self) -> dict[str, Any]:
+        """See base class."""
+        return {"name": self.name, **self.stack.arguments}

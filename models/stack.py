@@ -1,0 +1,103 @@
+"""Embedding, dropout and a stack of recurrent layers: the body that encoder and decoder share."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from models.cells import CellState
+from models.initializers import weight_initializer
+from models.recurrence import LAYERS, CellName
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+class RecurrentStack(keras.layers.Layer):
+    """Token ids through an embedding and `num_layers` LSTM or GRU layers.
+
+    Args:
+        vocabulary_size: number of ids.
+        embedding_size: size E of an embedding.
+        hidden_size: hidden size H of every layer.
+        num_layers: number of layers.
+        cell: `"lstm"` or `"gru"`.
+        dropout: share of embeddings, and of the outputs of every layer but the last, that training drops.
+        init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        num_layers: int,
+        cell: CellName = "lstm",
+        dropout: float = 0.0,
+        init_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if cell not in LAYERS:
+            raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be a positive number, got {num_layers}")
+        self.arguments = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "cell": cell,
+            "dropout": dropout,
+            "init_scale": init_scale,
+        }
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size,
+            embedding_size,
+            embeddings_initializer=weight_initializer(init_scale, default="uniform"),
+            name="embedding",
+        )
+        self.dropout = keras.layers.Dropout(dropout)
+        self.layers = [
+            LAYERS[cell](hidden_size, init_scale=init_scale, name=f"{cell}_{index}") for index in range(num_layers)
+        ]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create all weights; their shapes follow from the constructor's arguments alone."""
+        self.embedding.build((None, None))
+        width = self.arguments["embedding_size"]
+        for layer in self.layers:
+            layer.build((None, None, width))
+            width = layer.units
+
+    def zero_states(self, batch_size: tf.Tensor) -> tuple[CellState, ...]:
+        """A state of zeros for every layer."""
+        return tuple(layer.zero_state(batch_size) for layer in self.layers)
+
+    def step(self, token_ids: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
+        """One time step without dropout: ids `[B]` to the top layer's output `[B, H]` and the new states."""
+        outputs = self.embedding(token_ids)  # --> [B, E]
+        new_states = []
+        for layer, state in zip(self.layers, states, strict=True):
+            outputs, state = layer.step(outputs, state)
+            new_states.append(state)
+        return outputs, tuple(new_states)
+
+    def unroll(
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, states: tuple[CellState, ...], training: bool = False
+    ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
+        """A whole sequence: ids `[B, T]` to the top layer's outputs `[B, T, H]` and the states at each row's end."""
+        outputs = self.embedding(token_ids)  # --> [B, T, E]
+        final_states = []
+        for layer, state in zip(self.layers, states, strict=True):
+            outputs = self.dropout(outputs, training=training)
+            outputs, state = layer.unroll(outputs, lengths, state)
+            final_states.append(state)
+        return outputs, tuple(final_states)
+
+    def call(self, token_ids: tf.Tensor, lengths: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Outputs `[B, T, H]` from states of zeros."""
+        outputs, _ = self.unroll(token_ids, lengths, self.zero_states(tf.shape(token_ids)[0]), training=training)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """See base class."""
+        return {**super().get_config(), **self.arguments}

@@ -1,0 +1,151 @@
+"""Stochastic teacher forcing: the schedule of its ratio, the coins, and the roll-out that finds the decoder's inputs.
+
+The classic loop (Williams & Zipser 1989; scheduled sampling, Bengio et al. 2015) computes one decoder step, flips a
+coin, and feeds either the gold token or the step's own argmax to the next step. No gradient flows through an argmax, so
+the loop splits exactly in two: `roll_out` finds the inputs without a gradient tape; one unrolled pass over those
+inputs then gives the loop's logits, loss and gradients with whole-sequence kernels.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from models.states import DecoderState
+
+Schedule = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
+CoinKind = Literal["batch", "token"]
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TeacherForcing:
+    """The ratio ε, the chance that a decoder input is the gold token, as a function of the training iteration i.
+
+    `ε = end + (start - end) d(i)` with the decay d of Bengio et al. 2015, section 2.4, where k is `steps`:
+
+        constant         d = 1
+        linear           d = max(0, 1 - i / k)
+        exponential      d = exp(-i / k)
+        inverse_sigmoid  d = k / (k + exp(i / k)); half of the way is done near i = k ln k
+    """
+
+    schedule: Schedule = "constant"
+    """How the ratio moves from `start` to `end`."""
+    start: float = 1.0
+    """Ratio at iteration 0."""
+    end: float = 0.0
+    """Ratio that the schedule approaches; the constant schedule stays at `start`."""
+    steps: int = 10_000
+    """k in the schedules' formulas, in iterations."""
+    coin: CoinKind = "batch"
+    """One coin per time step for the whole batch (the classic tutorial's), or one per token."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("start", "end"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be a ratio between 0 and 1, got {getattr(self, name)}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be a positive number of iterations, got {self.steps}")
+        if self.schedule not in DECAYS:
+            raise ValueError(f"schedule must be one of {sorted(DECAYS)}, got {self.schedule!r}")
+        if self.coin not in ("batch", "token"):
+            raise ValueError(f"coin must be 'batch' or 'token', got {self.coin!r}")
+
+    def ratio(self, iteration: tf.Tensor) -> tf.Tensor:
+        """ε as a float32 scalar, of an integer scalar; a graph follows `iteration` without being traced again."""
+        decay = DECAYS[self.schedule](tf.cast(iteration, tf.float32), float(self.steps))
+        return self.end + (self.start - self.end) * decay
+
+    def get_config(self) -> dict[str, Any]:
+        """The fields, for Keras' serialization."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TeacherForcing":
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+DECAYS: dict[str, Callable[[tf.Tensor, float], tf.Tensor]] = {
+    "constant": lambda i, k: tf.ones_like(i),
+    "linear": lambda i, k: tf.maximum(0.0, 1.0 - i / k),
+    "exponential": lambda i, k: tf.exp(-i / k),
+    "inverse_sigmoid": lambda i, k: k / (k + tf.exp(i / k)),
+}
+
+
+def draw_coins(ratio: tf.Tensor, shape: tf.Tensor, kind: CoinKind, seed: tf.Tensor) -> tf.Tensor:
+    """Which decoder inputs are gold.
+
+    Args:
+        ratio: scalar ε.
+        shape: `[2]` int, batch size B and number of decoder inputs T.
+        kind: `"batch"` for one coin per time step, `"token"` for one per token.
+        seed: `[2]` int32; the same seed gives the same coins.
+
+    Returns:
+        `[B, T]` bool. The first column is true: the start token is always given.
+    """
+    coins_shape = tf.stack([1 if kind == "batch" else shape[0], shape[1]])
+    coins = tf.random.stateless_uniform(coins_shape, seed) < ratio
+    coins = tf.broadcast_to(coins, shape)
+    return tf.concat([tf.ones_like(coins[:, :1]), coins[:, 1:]], axis=1)
+
+
+def shift_right(target_ids: tf.Tensor, start_id: int) -> tf.Tensor:
+    """Gold decoder inputs: targets `[B, T]` moved by one, with the start token first."""
+    return tf.concat(
+        [tf.fill([tf.shape(target_ids)[0], 1], tf.cast(start_id, target_ids.dtype)), target_ids[:, :-1]], 1
+    )
+
+
+def roll_out(
+    advance: Callable[[tf.Tensor, DecoderState], tuple[tf.Tensor, DecoderState]],
+    project: Callable[[tf.Tensor], tf.Tensor],
+    state: DecoderState,
+    gold_inputs: tf.Tensor,
+    gold: tf.Tensor,
+) -> tf.Tensor:
+    """The decoder inputs of the classic loop: gold where the coin says so, else the model's previous prediction.
+
+    It runs no further than the last input that is not gold, and projects to the vocabulary only where some row needs
+    the model's own word.
+
+    Args:
+        advance: `(token_ids [B], state) -> (features [B, H], state)`, without dropout.
+        project: `features [B, H] -> logits [B, V]`.
+        state: the decoder's initial state.
+        gold_inputs: `[B, T]` int, start token first.
+        gold: `[B, T]` bool, true where the input is gold; the first column is not looked at.
+
+    Returns:
+        `[B, T]`, of the dtype of `gold_inputs`.
+    """
+    own_columns = tf.where(tf.reduce_any(~gold[:, 1:], axis=0))[:, 0]  # input positions less 1
+    steps = tf.cast(tf.reduce_max(tf.concat([[-1], own_columns], axis=0)), tf.int32) + 1
+    gold_columns = tf.transpose(gold_inputs)  # --> [T, B]
+    gold_coins = tf.transpose(gold)
+
+    def body(t: tf.Tensor, token_ids: tf.Tensor, state: DecoderState, inputs: tf.Tensor) -> Any:
+        features, state = advance(token_ids, state)
+        next_gold, coin = gold_columns[t + 1], gold_coins[t + 1]
+
+        def own_word() -> tf.Tensor:
+            predicted = tf.argmax(project(features), axis=-1, output_type=next_gold.dtype)
+            return tf.where(coin, next_gold, predicted)
+
+        next_ids = tf.cond(tf.reduce_all(coin), lambda: next_gold, own_word)
+        next_ids.set_shape(token_ids.shape)
+        return t + 1, next_ids, state, tf.tensor_scatter_nd_update(inputs, [[t + 1]], next_ids[tf.newaxis])
+
+    *_, inputs = tf.while_loop(
+        lambda t, *_: t < steps,
+        body,
+        (0, gold_columns[0], state, gold_columns),
+        maximum_iterations=tf.shape(gold_inputs)[1],
+    )
+    return tf.stop_gradient(tf.transpose(inputs))

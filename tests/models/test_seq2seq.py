@@ -1,0 +1,174 @@
+"""The model as a whole: perplexities, training, saving, and a task that has to be learned."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.beam_search import beam_search
+from models.seq2seq import Seq2Seq
+from models.sequences import pad, with_end
+from models.teacher_forcing import TeacherForcing
+from tests.models.test_teacher_forcing import make_batch, make_model
+from tests.reference import log_softmax
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_step_repeated_equals_unroll(cell):
+    model, batch = make_model(cell), make_batch([5, 2, 1], [6, 3, 4])
+    memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+    logits = model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory)
+    state = model.decoder.initial_state(memory)
+    for t in range(6):
+        step_logits, state = model.decoder.step(batch["target_ids"][:, t], state, memory)
+        inside = batch["target_lengths"].numpy() > t
+        np.testing.assert_allclose(step_logits.numpy()[inside], logits.numpy()[inside, t], atol=1e-6)
+
+
+def test_both_perplexities_equal_a_plain_computation_whatever_the_batches():
+    model = make_model("lstm")
+    model.compile(keras.optimizers.Adam())
+    batch = make_batch([5, 2, 1, 4], [6, 3, 4, 1])
+    totals = {"perplexity": 0.0, "free_running_perplexity": 0.0}
+    for row in range(4):
+        memory = model.encoder(batch["source_ids"][row : row + 1], batch["source_lengths"][row : row + 1])
+        for name in totals:
+            state, token = model.decoder.initial_state(memory), 2
+            for t in range(int(batch["target_lengths"][row])):
+                logits, state = model.decoder.step(tf.constant([token]), state, memory)
+                gold = int(batch["target_ids"][row, t])
+                totals[name] -= log_softmax(logits.numpy()[0].astype("float64"))[gold]
+                token = gold if name == "perplexity" else int(np.argmax(logits))
+    expected = {name: np.exp(total / 14) for name, total in totals.items()}
+    pairs = tf.data.Dataset.from_tensor_slices(batch)
+    for size in (1, 3, 4):
+        figures = model.evaluate(pairs.batch(size), verbose=0, return_dict=True)
+        for name, value in expected.items():
+            assert figures[name] == pytest.approx(value, rel=1e-5)
+
+
+def test_a_training_step_is_the_same_eagerly_and_in_a_graph():
+    weights = []
+    for eagerly in (True, False):
+        model, batch = make_model("lstm"), make_batch([5, 2, 1], [6, 3, 4])
+        model.compile(
+            keras.optimizers.Adam(0.1, global_clipnorm=1.0), TeacherForcing(start=0.5), coin_seed=3, run_eagerly=eagerly
+        )
+        history = model.fit(tf.data.Dataset.from_tensors(batch).repeat(3), epochs=1, verbose=0, shuffle=False).history
+        assert history["teacher_forcing"] == [0.5]
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_a_falling_ratio_needs_no_second_trace():
+    model, batch = make_model("gru"), make_batch([5, 2, 1], [6, 3, 4])
+    model.compile(keras.optimizers.Adam(), TeacherForcing(schedule="linear", start=1.0, end=0.0, steps=4))
+    traces, plain_step = [], model.train_step
+
+    def counted(batch):
+        traces.append(1)
+        return plain_step(batch)
+
+    model.train_step = counted
+    ratios = [
+        model.fit(tf.data.Dataset.from_tensors(batch), verbose=0, shuffle=False).history["teacher_forcing"][0]
+        for _ in range(5)
+    ]
+    assert ratios == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+    assert len(traces) <= 2  # Keras itself may call the step once more to build
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_saved_model_gives_the_same_logits_in_a_fresh_process(cell, tmp_path):
+    model, batch = make_model(cell), make_batch([5, 2, 1], [6, 3, 4])
+    model.compile(keras.optimizers.Adam(), TeacherForcing(schedule="linear", start=0.9, end=0.1))
+    model.fit(tf.data.Dataset.from_tensors(batch), verbose=0, shuffle=False)
+    keras.saving.save_model(model, tmp_path / "model.keras", include_optimizer=False)
+    np.savez(tmp_path / "batch.npz", **{name: value.numpy() for name, value in batch.items()})
+    program = (
+        "import sys, numpy as np, keras, models.seq2seq\n"
+        "folder = sys.argv[1]\n"
+        "batch = dict(np.load(folder + '/batch.npz'))\n"
+        "model = keras.saving.load_model(folder + '/model.keras', compile=False)\n"
+        "np.save(folder + '/logits.npy', model(batch))\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(batch), atol=1e-6)
+
+
+def test_configuration_round_trip():
+    model = make_model("gru")
+    twin = Seq2Seq.from_config(model.get_config())
+    assert [w.shape for w in twin.weights] == [w.shape for w in model.weights]
+    for layer in (model.encoder, model.decoder, model.encoder.stack, model.encoder.stack.layers[0]):
+        assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_every_weight_gets_a_gradient():
+    model, batch = make_model("lstm"), make_batch([5, 2, 1], [6, 3, 4])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(batch) ** 2)
+    for weight, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+        assert gradient is not None and float(tf.reduce_sum(tf.abs(gradient))) > 0, weight.path
+
+
+def test_with_end_and_pad():
+    ids, lengths = pad(with_end(tf.ragged.constant([[5, 6], [], [7]], dtype=tf.int64), 3), 0)
+    np.testing.assert_array_equal(ids, [[5, 6, 3], [3, 0, 0], [7, 3, 0]])
+    np.testing.assert_array_equal(lengths, [3, 1, 2])
+    ids, lengths = pad(with_end(tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int64), [0]), 3), 0)
+    assert ids.shape[0] == 0 and lengths.shape == [0]
+
+
+def digits(count: int, seed: int) -> tf.data.Dataset:
+    """Digit strings of length 1 to 8 and their reversals."""
+    generator = np.random.default_rng(seed)
+    rows = [generator.integers(4, 14, generator.integers(1, 9)) for _ in range(count)]
+    batch = {}
+    for side, values in (("source", rows), ("target", [row[::-1] for row in rows])):
+        batch[f"{side}_ids"], batch[f"{side}_lengths"] = pad(with_end(tf.ragged.constant(values, tf.int64), 3), 0)
+    return tf.data.Dataset.from_tensor_slices(batch)
+
+
+def test_reversing_digits_is_learned():
+    keras.utils.set_random_seed(1)
+    model = Seq2Seq(
+        source_vocabulary_size=14,
+        target_vocabulary_size=14,
+        embedding_size=32,
+        hidden_size=128,
+        num_layers=1,
+        cell="lstm",
+        dropout=0.0,
+        init_scale=None,
+        start_id=2,
+    )
+    steps = 1200
+    rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), TeacherForcing(start=0.5), coin_seed=1)
+    train = digits(20_000, seed=0).shuffle(20_000, seed=0).repeat().batch(64)
+    model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
+    held_out = next(iter(digits(1000, seed=1).batch(1000)))
+    memory = model.encoder(held_out["source_ids"], held_out["source_lengths"])
+    result = beam_search(
+        lambda token_ids, state: model.decoder.step(token_ids, state, memory),
+        model.decoder.initial_state(memory),
+        max_lengths=held_out["source_lengths"] + 2,
+        start_id=2,
+        end_id=3,
+        padding_id=0,
+        beam_size=1,
+    )
+    found, lengths = result.ids[:, 0].numpy(), result.lengths[:, 0].numpy()
+    gold, gold_lengths = held_out["target_ids"].numpy(), held_out["target_lengths"].numpy() - 1
+    exact = [
+        n == m and (row[:n] == other[:m]).all()
+        for row, n, other, m in zip(found, lengths, gold, gold_lengths, strict=True)
+    ]
+    assert np.mean(exact) >= 0.99

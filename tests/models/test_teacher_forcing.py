@@ -1,0 +1,193 @@
+"""Schedules against their formulas, coins against their chances, and roll-out plus unroll against the classic loop."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.losses import token_cross_entropy
+from models.seq2seq import Seq2Seq
+from models.teacher_forcing import TeacherForcing, draw_coins, shift_right
+
+FORMULAS = {
+    "constant": lambda i, k: 1.0,
+    "linear": lambda i, k: max(0.0, 1.0 - i / k),
+    "exponential": lambda i, k: math.exp(-i / k),
+    "inverse_sigmoid": lambda i, k: k / (k + math.exp(min(i / k, 700.0))),
+}
+
+
+@pytest.mark.parametrize("schedule", sorted(FORMULAS))
+@given(
+    start=st.floats(0, 1),
+    end=st.floats(0, 1),
+    steps=st.integers(1, 100_000),
+    iteration=st.integers(0, 10_000_000),
+)
+def test_schedules_equal_their_formulas(schedule, start, end, steps, iteration):
+    forcing = TeacherForcing(schedule=schedule, start=start, end=end, steps=steps)
+    expected = end + (start - end) * FORMULAS[schedule](iteration, steps)
+    ratio = float(forcing.ratio(tf.constant(iteration, tf.int64)))
+    assert ratio == pytest.approx(expected, abs=1e-4)
+    assert 0.0 <= ratio <= 1.0 + 1e-6
+
+
+def test_a_trace_follows_the_iteration():
+    forcing = TeacherForcing(schedule="linear", start=1.0, end=0.0, steps=10)
+    iteration = tf.Variable(0, dtype=tf.int64)
+    ratio = tf.function(lambda: forcing.ratio(iteration))
+    values = []
+    for _ in range(3):
+        values.append(float(ratio()))
+        iteration.assign_add(5)
+    assert values == pytest.approx([1.0, 0.5, 0.0])
+    assert ratio.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("start", 1.5, "start must be a ratio between 0 and 1, got 1.5"),
+        ("steps", 0, "steps must be a positive number of iterations, got 0"),
+        ("schedule", "cubic", "schedule must be one of .*, got 'cubic'"),
+        ("coin", "euro", "coin must be 'batch' or 'token', got 'euro'"),
+    ],
+)
+def test_refused_values(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherForcing(**{field: value})
+
+
+@pytest.mark.parametrize("kind", ["batch", "token"])
+def test_coins_fall_with_their_chance_and_repeat_with_their_seed(kind):
+    shape, draws = tf.constant([8, 50]), []
+    for seed in range(100):
+        coins = draw_coins(tf.constant(0.3), shape, kind, tf.constant([7, seed])).numpy()
+        np.testing.assert_array_equal(coins, draw_coins(tf.constant(0.3), shape, kind, tf.constant([7, seed])))
+        assert coins[:, 0].all()
+        if kind == "batch":
+            assert (coins == coins[:1]).all()
+        draws.append(coins[:1, 1:])
+    count = np.concatenate(draws).size
+    assert np.mean(draws) == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / count))
+
+
+@pytest.mark.parametrize("kind", ["batch", "token"])
+def test_extreme_ratios(kind):
+    shape, seed = tf.constant([4, 9]), tf.constant([0, 0])
+    assert draw_coins(tf.constant(1.0), shape, kind, seed).numpy().all()
+    assert not draw_coins(tf.constant(0.0), shape, kind, seed).numpy()[:, 1:].any()
+
+
+def make_model(cell: str, layers: int = 2) -> Seq2Seq:
+    keras.utils.set_random_seed(5)
+    return Seq2Seq(
+        source_vocabulary_size=11,
+        target_vocabulary_size=13,
+        embedding_size=6,
+        hidden_size=8,
+        num_layers=layers,
+        cell=cell,
+        dropout=0.0,
+        init_scale=0.8,
+        start_id=2,
+    )
+
+
+def make_batch(source_lengths, target_lengths, seed=0):
+    generator = np.random.default_rng(seed)
+    batch = {}
+    for side, lengths, size in (("source", source_lengths, 11), ("target", target_lengths, 13)):
+        ids = generator.integers(4, size, (len(lengths), max(lengths)))
+        for row, length in enumerate(lengths):
+            ids[row, length - 1] = 3
+            ids[row, length:] = 0
+        batch[f"{side}_ids"] = tf.constant(ids, tf.int32)
+        batch[f"{side}_lengths"] = tf.constant(lengths, tf.int32)
+    return batch
+
+
+def classic_loop(model: Seq2Seq, batch, gold):
+    """The tutorial's training loop, one decoder step at a time; returns its inputs and logits."""
+    memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+    state = model.decoder.initial_state(memory)
+    gold_inputs = shift_right(batch["target_ids"], model.start_id)
+    token_ids, inputs, outputs = gold_inputs[:, 0], [], []
+    for t in range(gold_inputs.shape[1]):
+        inputs.append(token_ids)
+        logits, state = model.decoder.step(token_ids, state, memory)
+        outputs.append(logits)
+        if t + 1 < gold_inputs.shape[1]:
+            own = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            token_ids = tf.where(gold[:, t + 1], gold_inputs[:, t + 1], own)
+    return tf.stack(inputs, axis=1), tf.stack(outputs, axis=1)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["batch", "token"])
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_roll_out_and_unroll_equal_the_classic_loop(cell, kind, ratio):
+    model, batch = make_model(cell), make_batch([5, 1, 3], [7, 2, 4])
+    gold = draw_coins(tf.constant(ratio), tf.shape(batch["target_ids"]), kind, tf.constant([1, 2]))
+
+    def loss(logits):
+        nll, tokens = token_cross_entropy(logits, batch["target_ids"], batch["target_lengths"])
+        return nll / tokens
+
+    with tf.GradientTape() as tape:
+        expected_inputs, logits = classic_loop(model, batch, gold)
+        expected = loss(logits)
+    expected_gradients = tape.gradient(expected, model.trainable_variables)
+
+    @tf.function
+    def ours():
+        with tf.GradientTape() as tape:
+            memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+            inputs = model.decoder_inputs(batch, memory, gold)
+            value = loss(model.decoder.unroll(inputs, batch["target_lengths"], memory))
+        return inputs, value, tape.gradient(value, model.trainable_variables)
+
+    inputs, value, gradients = ours()
+    real = tf.sequence_mask(batch["target_lengths"]).numpy()
+    np.testing.assert_array_equal(np.where(real, inputs, 0), np.where(real, expected_inputs, 0))
+    assert float(value) == pytest.approx(float(expected), abs=1e-6)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(gradient), tf.convert_to_tensor(expected_gradient), atol=1e-6)
+    if ratio == 1.0:
+        np.testing.assert_array_equal(inputs, shift_right(batch["target_ids"], 2))
+
+
+def test_no_gradient_flows_through_the_models_own_words():
+    model, batch = make_model("lstm"), make_batch([4], [5])
+    with tf.GradientTape() as tape:
+        memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+        inputs = model.decoder_inputs(batch, memory, tf.zeros([1, 5], tf.bool))
+        value = tf.reduce_sum(tf.cast(inputs, tf.float32))
+    assert all(gradient is None for gradient in tape.gradient(value, model.trainable_variables))
+
+
+@settings(max_examples=5, deadline=None)
+@given(extra=st.integers(1, 20), seed=st.integers(0, 99))
+def test_padding_changes_nothing(extra, seed):
+    model, batch = make_model("lstm"), make_batch([5, 2], [3, 6], seed)
+    padded = {
+        name: tf.pad(value, [[0, 0], [0, extra]]) if name.endswith("_ids") else value for name, value in batch.items()
+    }
+    gold = draw_coins(tf.constant(0.5), tf.constant([2, 6]), "token", tf.constant([0, seed]))
+    results = []
+    for version, coins in ((batch, gold), (padded, tf.pad(gold, [[0, 0], [0, extra]]))):
+        with tf.GradientTape() as tape:
+            memory = model.encoder(version["source_ids"], version["source_lengths"])
+            inputs = model.decoder_inputs(version, memory, coins)
+            logits = model.decoder.unroll(inputs, version["target_lengths"], memory)
+            nll, tokens = token_cross_entropy(logits, version["target_ids"], version["target_lengths"])
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(nll, model.trainable_variables)]
+        results.append(
+            [logits[:, :6] * tf.sequence_mask([3, 6], dtype=tf.float32)[:, :, tf.newaxis], nll, tokens, *gradients]
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
