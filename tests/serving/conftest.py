@@ -1,0 +1,36 @@
+"""A small untrained translator: its translations are nonsense, but the same nonsense everywhere."""
+
+import keras
+import pytest
+
+from models.seq2seq import Seq2Seq
+from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
+from preprocessing.text import TextConfig, TextProcessor
+from serving.translator import SearchOptions, Translator
+
+CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?0123456789", "é", "😀", "漢", "字"]
+WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
+
+
+def make_translator(**search) -> Translator:
+    keras.utils.set_random_seed(3)
+    model = Seq2Seq(
+        source_vocabulary_size=len(CHARACTERS),
+        target_vocabulary_size=len(WORDS),
+        embedding_size=8,
+        hidden_size=16,
+        num_layers=2,
+        cell="lstm",
+        dropout=0.0,
+        init_scale=1.5,
+        start_id=START_ID,
+    )
+    source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
+    target = TextProcessor(WORDS, TextConfig())
+    options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
+    return Translator(model, source, target, SearchOptions(**options))
+
+
+@pytest.fixture(scope="session")
+def translator() -> Translator:
+    return make_translator()
