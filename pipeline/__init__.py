@@ -1,0 +1,1 @@
+"""The only place that sees everything: configuration, components, artifacts, training, evaluation, the command."""

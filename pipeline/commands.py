@@ -1,0 +1,183 @@
+"""What each command does; `pipeline/cli.py` parses its arguments and reports its mistakes."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline import artifacts, runner, status
+from pipeline.components import build
+from pipeline.config import Config, dump, load
+from pipeline.errors import UsageError
+from pipeline.quiet import load_tensorflow
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command of `heliograph`."""
+
+    summary: str
+    """One line of help."""
+    example: str
+    """A command line that works."""
+    execute: Callable[[argparse.Namespace], None]
+    """Does it; raises UsageError, DataError or OSError."""
+    add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
+    """Declares arguments beside CONFIG, --set and --root."""
+    takes_beam_args: bool = False
+    """Whether Beam options may follow `--`."""
+
+
+def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
+    config = load(arguments.config, arguments.overrides)
+    return config, Path(arguments.root or Path("runs") / config.name).expanduser()
+
+
+def _execute(arguments: argparse.Namespace, until: str | None) -> tuple[Config, dict[str, artifacts.Artifact]]:
+    config, root = _configuration(arguments)
+    root.mkdir(parents=True, exist_ok=True)
+    artifacts.write_whole(root / "config.toml", dump(config))
+    return config, runner.run(build(config, arguments.beam_args), root.absolute(), until)
+
+
+def _repeated(arguments: argparse.Namespace) -> list[str]:
+    """CONFIG and options as they were typed, for a command that is to continue this one."""
+    options = [part for override in arguments.overrides for part in ("--set", override)]
+    return [arguments.config, *options, *(["--root", arguments.root] if arguments.root else [])]
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    config, done = _execute(arguments, until=None)
+    load_tensorflow()
+    from pipeline.report import final_report
+
+    print(final_report(config, done, _repeated(arguments)))
+
+
+def _stage(until: str) -> Callable[[argparse.Namespace], None]:
+    """A command that ends with one component: prints its figures, then its folder."""
+
+    def execute(arguments: argparse.Namespace) -> None:
+        artifact = _execute(arguments, until)[1][until]
+        for name, value in status.numbers(artifact.metrics).items():
+            print(f"{name}\t{value}")
+        print(artifact.path)
+
+    return execute
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    config, root = _configuration(arguments)
+    print(status.table(runner.inspect(build(config), root)))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return int(text)
+
+
+def _add_translate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="text, one sentence a line; - = standard input"
+    )
+    parser.add_argument(
+        "--n-best", type=_positive, metavar="N", help="the N best translations of each line, with scores"
+    )
+    parser.add_argument("--model", metavar="DIR", type=Path, help="a SavedModel to use instead of the model of CONFIG")
+    parser.add_argument("--batch-size", type=_positive, metavar="N", help="lines translated together")
+
+
+def _translate(arguments: argparse.Namespace) -> None:
+    config, root = _configuration(arguments)
+    trained = None if arguments.model else _trained(config, root, arguments)
+    if arguments.file == "-":
+        _translate_lines(config, trained, arguments, sys.stdin.buffer)
+    else:
+        with Path(arguments.file).open("rb") as source:
+            _translate_lines(config, trained, arguments, source)
+
+
+def _translate_lines(
+    config: Config, trained: tuple[Path, Path] | None, arguments: argparse.Namespace, source: BinaryIO
+) -> None:
+    load_tensorflow()
+    from pipeline.translate import load_saved_model, trained_translator, translate_lines
+
+    # The variables live as long as the object that they belong to; its signatures alone do not hold them.
+    if trained is None:
+        owner = load_saved_model(arguments.model)
+        signatures = owner.signatures
+    else:
+        owner = trained_translator(config, *trained, arguments.n_best)
+        signatures = owner.signatures()
+    batch_size = arguments.batch_size or config.evaluation.batch_size
+    translate_lines(signatures, source, sys.stdout, n_best=arguments.n_best, batch_size=batch_size)
+
+
+def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, Path]:
+    """The folders of Transform and Trainer; never trains.
+
+    Raises:
+        UsageError: There is no model of this configuration; the message has the command that makes it.
+    """
+    components = runner.needed(build(config), "Trainer")
+    states = {state.component: state for state in runner.inspect(components, root)}
+    transform, trainer = (states[name].artifact for name in ("Transform", "Trainer"))
+    if states["Trainer"].state == "up to date" and transform is not None and trainer is not None:
+        return transform.path, trainer.path
+    command = shlex.join(["heliograph", "train", *_repeated(arguments)])
+    raise UsageError(f"{root}: no trained model of this configuration ({states['Trainer'].state}); train it: {command}")
+
+
+COMMANDS = {
+    "run": Command(
+        summary="execute every component in order, skipping what is up to date, and report",
+        example="heliograph run dates --set training.epochs=3",
+        execute=_run,
+        takes_beam_args=True,
+    ),
+    "preprocess": Command(
+        summary="text to vocabularies, records and corpus statistics",
+        example="heliograph preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing",
+        execute=_stage("StatisticsGen"),
+        takes_beam_args=True,
+    ),
+    "train": Command(
+        summary="fit the network, and what that needs",
+        example="heliograph train my.toml --set model.hidden_size=256",
+        execute=_stage("Trainer"),
+        takes_beam_args=True,
+    ),
+    "evaluate": Command(
+        summary="perplexity, BLEU and chrF on the test split, and what that needs",
+        example="heliograph evaluate my.toml --set search.beam_size=1",
+        execute=_stage("Evaluator"),
+        takes_beam_args=True,
+    ),
+    "export": Command(
+        summary="write the SavedModel for TF Serving, and what that needs",
+        example="heliograph export my.toml",
+        execute=_stage("Exporter"),
+        takes_beam_args=True,
+    ),
+    "translate": Command(
+        summary="text in, text out, line by line, with the trained model",
+        example="echo 'donnerstag, 5. mai 1994' | heliograph translate dates",
+        execute=_translate,
+        add_arguments=_add_translate_arguments,
+    ),
+    "status": Command(
+        summary="what exists, from what, how good; executes nothing",
+        example="heliograph status dates",
+        execute=_status,
+    ),
+}
+"""Every command by name, in the order of the help."""

@@ -1,0 +1,188 @@
+"""The steps of a run: what each depends on, and which function does it.
+
+    ExampleGen ─▶ Transform ─┬─▶ StatisticsGen
+                             └─▶ Trainer ─┬─▶ Evaluator
+                                          └─▶ Exporter
+
+The names are TFX's, but for Exporter. A component is executed again when a section that it is built from changes, so
+another beam size trains nothing and another model preprocesses nothing. Functions are imported when they are executed:
+TensorFlow and Beam take seconds that `heliograph status` does not have.
+"""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import (
+    Config,
+    EvaluationConfig,
+    FiltersConfig,
+    ModelConfig,
+    SearchConfig,
+    TextSection,
+    TrainingConfig,
+)
+from pipeline.data_files import external_files
+from pipeline.quiet import load_tensorflow
+from pipeline.runner import Component, Execute
+
+_DEFAULTS = {
+    "source": TextSection(),
+    "target": TextSection(),
+    "filters": FiltersConfig(),
+    "model": ModelConfig(),
+    "training": TrainingConfig(),
+    "search": SearchConfig(),
+    "evaluation": EvaluationConfig(),
+}
+
+
+def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...]:
+    """The components of a configuration, in topological order.
+
+    Args:
+        config: The experiment.
+        beam_args: Beam options such as `--runner=FlinkRunner`; they change where, not what is computed.
+    """
+    return (
+        _example_gen(config, beam_args),
+        _transform(config, beam_args),
+        _statistics_gen(beam_args),
+        _trainer(config),
+        _evaluator(config),
+        _exporter(config),
+    )
+
+
+def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.preprocess import generate
+
+        return generate(config, output, beam_args)
+
+    data = config.data
+    parameters: dict[str, Any] = {
+        "source": _text(config.source),
+        "target": _text(config.target),
+        "filters": config.filters.model_dump(),
+        "fractions": [data.validation_fraction, data.test_fraction],
+        "shards": data.shards,
+    }
+    if data.builtin is not None:
+        # The corpora are made from the CLDR data in these packages.
+        package = {"dates": "babel", "emoji": "emoji"}[data.builtin]
+        parameters |= {
+            "builtin": data.builtin,
+            "options": getattr(data, data.builtin).model_dump(),
+            "package": f"{package} {importlib.metadata.version(package)}",
+        }
+    return Component(
+        name="ExampleGen",
+        version=1,
+        parameters=parameters,
+        external_files=lambda: external_files(data),
+        execute=_with_tensorflow(execute),
+    )
+
+
+def _transform(config: Config, beam_args: Sequence[str]) -> Component:
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.preprocess import transform
+
+        return transform(config, inputs["ExampleGen"], output, beam_args)
+
+    return Component(
+        name="Transform",
+        version=1,
+        inputs=("ExampleGen",),
+        parameters={
+            "source": config.source.model_dump(),
+            "target": config.target.model_dump(),
+            "shards": config.data.shards,
+        },
+        execute=_with_tensorflow(execute),
+    )
+
+
+def _statistics_gen(beam_args: Sequence[str]) -> Component:
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.preprocess import statistics
+
+        return statistics(inputs["ExampleGen"], inputs["Transform"], output, beam_args)
+
+    return Component(
+        name="StatisticsGen", version=1, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
+    )
+
+
+def _trainer(config: Config) -> Component:
+    view, parameters = _sections(config, "model", "training", "source", "target")
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.train import train
+
+        return train(view, inputs["Transform"], output)
+
+    return Component(
+        name="Trainer", version=1, inputs=("Transform",), parameters=parameters, execute=_with_tensorflow(execute)
+    )
+
+
+def _evaluator(config: Config) -> Component:
+    view, parameters = _sections(config, "search", "evaluation", "source", "target")
+    del parameters["evaluation"]["samples"]  # only the report shows them
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.evaluate import evaluate
+
+        return evaluate(view, inputs["Transform"], inputs["Trainer"], output)
+
+    return Component(
+        name="Evaluator",
+        version=1,
+        inputs=("Transform", "Trainer"),
+        parameters=parameters,
+        execute=_with_tensorflow(execute),
+    )
+
+
+def _exporter(config: Config) -> Component:
+    view, parameters = _sections(config, "search", "source", "target")
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.export_model import export_model
+
+        return export_model(view, inputs["Transform"], inputs["Trainer"], output)
+
+    return Component(
+        name="Exporter",
+        version=1,
+        inputs=("Transform", "Trainer"),
+        parameters={"name": config.name, **parameters},
+        execute=_with_tensorflow(execute),
+    )
+
+
+def _text(section: TextSection) -> dict[str, Any]:
+    """The part of a text section that says how text is normalised and split, without the vocabulary."""
+    return section.model_dump(include={"unit", "normalization", "lowercase"})
+
+
+def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
+    """The configuration with only these sections, the others at their defaults; and the sections as parameters.
+
+    What a component cannot see it cannot depend on, so its fingerprint is complete.
+    """
+    hidden = {name: default for name, default in _DEFAULTS.items() if name not in names}
+    return config.model_copy(update=hidden), {name: getattr(config, name).model_dump() for name in names}
+
+
+def _with_tensorflow(execute: Execute) -> Execute:
+    """Loads TensorFlow before anything else of ours imports it, without its chatter."""
+
+    def loaded(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        load_tensorflow()
+        return execute(inputs, output)
+
+    return loaded

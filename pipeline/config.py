@@ -1,0 +1,331 @@
+"""What can be configured: one frozen, typed model per section, and how it is read from TOML.
+
+Every default is written here and nowhere else; together they are the experiment of the classic sequence-to-sequence
+tutorial. A configuration file names only what differs:
+
+    [data]
+    source = "news.de.gz"
+    target = "news.en.gz"
+
+Files: `load` (a path or the name of a preset in `pipeline/configs/`) and `dump` (the resolved configuration as TOML).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.config_files import read_reference, resolve_paths
+from pipeline.config_messages import explain
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _as_tuple(value: object) -> object:
+    """Lets strict validation take a TOML array where a tuple is declared."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    """What all sections have in common: immutable, unknown keys refused, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class DownloadConfig(Section):
+    """A file that is fetched into the download cache before it is read."""
+
+    name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
+    """Name under which `data.source` and the other paths refer to the file; no folders."""
+    url: str = Field(min_length=1)
+    """Where the file is fetched from."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the file's bytes, 64 lowercase hexadecimal digits; a file with another one is refused."""
+
+
+class DatesConfig(Section):
+    """The built-in corpus of dates in many languages, translated to ISO 8601."""
+
+    count: Count = 40_000
+    """Number of generated sentence pairs."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of the generator; the same seed gives the same pairs."""
+    first_year: int = Field(default=1950, ge=1000, le=9999)
+    """First calendar year that occurs."""
+    last_year: int = Field(default=2049, ge=1000, le=9999)
+    """Last calendar year that occurs."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.last_year < self.first_year:
+            raise ValueError(f"last_year: expected at least first_year ({self.first_year}), got {self.last_year}")
+        return self
+
+
+class EmojiConfig(Section):
+    """The built-in corpus of emoji names."""
+
+    source_language: str = "en"
+    """Language translated from, as the package `emoji` names it."""
+    target_language: str = "de"
+    """Language translated to, as the package `emoji` names it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source_language == self.target_language:
+            raise ValueError(
+                f"target_language: expected another language than source_language, got {self.target_language!r}"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """Where sentence pairs come from, and how they are split.
+
+    Exactly one origin: `source` with `target`, or `tsv`, or `builtin`. Paths may hold the wildcards `*`, `?` and
+    `[...]`; files may be gzipped. A relative path starts from `directory`; without one, a name of `download` means the
+    fetched file, and any other path starts from the folder of the configuration file.
+    """
+
+    source: str | None = None
+    """Path of the source side of line-aligned text files."""
+    target: str | None = None
+    """Path of the target side of line-aligned text files."""
+    tsv: str | None = None
+    """Path of files with one `source<TAB>target` a line."""
+    builtin: Literal["dates", "emoji"] | None = None
+    """A corpus that needs no file."""
+    validation_source: str | None = None
+    """Path of the source side of a given validation split."""
+    validation_target: str | None = None
+    """Path of the target side of a given validation split."""
+    validation_tsv: str | None = None
+    """Path of a given validation split, one `source<TAB>target` a line."""
+    test_source: str | None = None
+    """Path of the source side of a given test split."""
+    test_target: str | None = None
+    """Path of the target side of a given test split."""
+    test_tsv: str | None = None
+    """Path of a given test split, one `source<TAB>target` a line."""
+    validation_fraction: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Share of the sentences that a stable hash puts into validation; used if no validation files are given."""
+    test_fraction: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Share of the sentences that a stable hash puts into the test split; used if no test files are given."""
+    directory: str | None = None
+    """Folder that relative paths start from; it also replaces the download cache, so nothing is fetched."""
+    download: Annotated[tuple[DownloadConfig, ...], BeforeValidator(_as_tuple)] = ()
+    """Files fetched into the download cache before they are read, unless `directory` is given."""
+    dates: DatesConfig = DatesConfig()
+    """Options of `builtin = "dates"`."""
+    emoji: EmojiConfig = EmojiConfig()
+    """Options of `builtin = "emoji"`."""
+    shards: int = Field(default=8, ge=1, le=99_999)
+    """Number of record files per split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for prefix in ("", "validation_", "test_"):
+            source, target, tsv = (getattr(self, prefix + key) for key in ("source", "target", "tsv"))
+            if (source is None) != (target is None):
+                given, absent = ("source", "target") if target is None else ("target", "source")
+                raise ValueError(f"{prefix}{absent}: expected beside {prefix}{given}, got nothing; add it")
+            if source is not None and tsv is not None:
+                raise ValueError(
+                    f"{prefix}tsv: expected either {prefix}source and {prefix}target or {prefix}tsv, got both"
+                )
+        origins = [key for key in ("source", "tsv", "builtin") if getattr(self, key) is not None]
+        if len(origins) != 1:
+            got = " and ".join(origins) or "none"
+            raise ValueError(f'expected one of source and target, tsv, or builtin = "dates" or "emoji", got {got}')
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError("test_fraction: expected validation_fraction + test_fraction below 1, got at least 1")
+        return self
+
+
+class TextSection(Section):
+    """How one side's text becomes tokens, and which tokens the vocabulary keeps."""
+
+    unit: Literal["word", "character"] = "word"
+    """What a token is: a word or punctuation mark, or a Unicode character."""
+    normalization: Literal["nfkc", "nfc", "none"] = "nfkc"
+    """Unicode normalisation form."""
+    lowercase: bool = True
+    """Whether text is lowercased."""
+    min_count: Count = 2
+    """Occurrences in the training split below which a token is unknown."""
+    max_vocabulary: int = Field(default=30_000, ge=1)
+    """Largest number of tokens in the vocabulary, the most frequent ones, besides the special tokens."""
+
+
+class FiltersConfig(Section):
+    """Which sentence pairs are kept; every dropped pair is counted under the name of its reason."""
+
+    max_source_tokens: Count = 100
+    """Longest source sentence of the training split, in tokens of the source's unit."""
+    max_target_tokens: Count = 100
+    """Longest target sentence of the training split, in tokens of the target's unit."""
+    max_length_ratio: float = Field(default=0.0, ge=0.0)
+    """Training split: largest ratio of the longer side's tokens to the shorter side's, at least 1; 0 = no limit."""
+    drop_duplicates: bool = False
+    """Whether repetitions of a pair within the training split are dropped."""
+    max_error_share: Share = 0.05
+    """Share of broken lines (invalid UTF-8, NUL, empty, overlong, malformed) above which the run stops, 0 to 1."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 0.0 < self.max_length_ratio < 1.0:
+            raise ValueError(f"max_length_ratio: expected 0 (no limit) or at least 1, got {self.max_length_ratio}")
+        return self
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell of encoder and decoder."""
+    embedding_size: Count = 256
+    """Components of a token's embedding vector."""
+    hidden_size: Count = 512
+    """Units per recurrent layer."""
+    num_layers: Count = 2
+    """Recurrent layers in the encoder, and again in the decoder."""
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """Share of embedding and between-layer activations dropped in training, 0 to 1."""
+    init_scale: float = Field(default=0.08, ge=0.0)
+    """Every weight starts uniform in ±init_scale; 0 = Keras' own initializers."""
+
+
+class TeacherForcingConfig(Section):
+    """The ratio: how likely a decoder input is the reference token rather than the model's own prediction."""
+
+    schedule: Literal["constant", "linear", "exponential", "inverse_sigmoid"] = "constant"
+    """How the ratio moves with the iteration i: `end + (start - end) d(i)`, where d(i) is 1 (constant),
+    max(0, 1 - i/k) (linear), exp(-i/k) (exponential) or k / (k + exp(i/k)) (inverse_sigmoid), and k is `steps`."""
+    start: Share = 0.5
+    """Ratio at iteration 0, 0 to 1."""
+    end: Share = 0.5
+    """Ratio that the schedule moves to, 0 to 1; constant stays at `start`."""
+    steps: Count = 10_000
+    """k in the schedule's formula, in iterations (batches); linear reaches `end` after them."""
+    coin: Literal["batch", "token"] = "batch"
+    """Whether one coin is tossed per time step for the whole batch (the tutorial's way), or one per token."""
+
+
+class TrainingConfig(Section):
+    """Fitting the network."""
+
+    epochs: Count = 10
+    """Passes over the training split."""
+    batch_size: Count = 128
+    """Sentence pairs per update."""
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Adam's step size (at the start, if it decays)."""
+    decay: Literal["constant", "cosine"] = "constant"
+    """How the learning rate moves: constant, or along a half cosine to 0 at the last update."""
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    """Largest global norm of the gradients; larger ones are scaled down to it."""
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    """Seed of initial weights, shuffling, dropout and teacher-forcing coins."""
+    teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
+    """Schedule and coins of stochastic teacher forcing."""
+    selection: Literal["perplexity", "free_running_perplexity"] = "perplexity"
+    """Validation figure whose lowest value picks the epoch that is kept."""
+    deterministic: bool = True
+    """Whether operations are chosen so that a repetition on the same machine gives the same weights."""
+
+
+class SearchConfig(Section):
+    """The beam search of evaluation and of the exported model."""
+
+    beam_size: Count = 5
+    """Live hypotheses per sentence; 1 = greedy."""
+    n_best: int = Field(default_factory=lambda validated: int(validated["beam_size"]), ge=1)
+    """Translations that the signature `n_best` answers with, at most `beam_size`; default: `beam_size`."""
+    length_penalty: float = Field(default=1.0, ge=0.0)
+    """Exponent of the length normalisation; 0 = sum of log probabilities."""
+    max_length_factor: float = Field(default=2.0, ge=0.0)
+    """A translation has at most max_length_factor * source tokens + max_length_constant tokens."""
+    max_length_constant: int = Field(default=10, ge=0)
+    """See `max_length_factor`; in tokens."""
+    allow_unknown: bool = False
+    """Whether a translation may hold the unknown token."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_best > self.beam_size:
+            raise ValueError(f"n_best: expected at most beam_size ({self.beam_size}), got {self.n_best}")
+        if self.max_length_factor == 0.0 and self.max_length_constant == 0:
+            raise ValueError("max_length_constant: expected at least 1 if max_length_factor is 0, got 0")
+        return self
+
+
+class EvaluationConfig(Section):
+    """Scoring the test split."""
+
+    batch_size: Count = 64
+    """Sentences that are searched together; changes speed and memory, not results."""
+    samples: int = Field(default=10, ge=0)
+    """Held-out sentences shown with reference and translation."""
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    name: str
+    """Name of the run and of the exported model; default: the configuration file's name without `.toml`."""
+    data: DataConfig
+    """Where sentence pairs come from."""
+    source: TextSection = TextSection()
+    """Text of the source side."""
+    target: TextSection = TextSection()
+    """Text of the target side."""
+    filters: FiltersConfig = FiltersConfig()
+    """Which pairs are kept."""
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    training: TrainingConfig = TrainingConfig()
+    """Fitting the network."""
+    search: SearchConfig = SearchConfig()
+    """The beam search."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Scoring the test split."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name or name.startswith(".") or not name.isprintable() or "/" in name or "\\" in name:
+            raise ValueError(f"expected the name of a folder (no slashes, not starting with a dot), got {name!r}")
+        return name
+
+
+def load(reference: str, overrides: Sequence[str] = ()) -> Config:
+    """Reads a configuration.
+
+    Args:
+        reference: Path of a TOML file, or name of a preset.
+        overrides: `section.key=value` each; values in TOML syntax, bare words are strings. Later ones win.
+
+    Raises:
+        UsageError: Unreadable file, unknown key, wrong type or value, unknown preset; the message is one line.
+    """
+    document = read_reference(reference, overrides)
+    try:
+        config = Config.model_validate(document.values)
+    except ValidationError as error:
+        raise explain(error, document, Config) from None
+    data: dict[str, Any] = resolve_paths(config.data.model_dump(exclude_none=True), document)
+    return config.model_copy(update={"data": DataConfig.model_validate(data)})
+
+
+def dump(config: Config) -> str:
+    """The configuration as TOML with every value written out; `load` reads it back to an equal one."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

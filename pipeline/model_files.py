@@ -1,0 +1,85 @@
+"""From configuration to model, and to disk and back, with a guard that model and vocabularies belong together."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from models.seq2seq import Seq2Seq
+from pipeline.config import Config, TextSection
+from preprocessing.errors import DataError
+from preprocessing.special_tokens import START_ID
+from preprocessing.text import TextConfig, TextProcessor
+from preprocessing.vocabulary import read_vocabulary
+from serving.translator import SearchOptions, Translator
+
+MODEL_FILE = "model.keras"
+VOCABULARIES_FILE = "vocabularies.json"
+SIDES = ("source", "target")
+
+
+def vocabulary_file(transform_dir: Path, side: str) -> Path:
+    """Where the Transform component keeps a side's vocabulary."""
+    return transform_dir / f"{side}.vocabulary.tsv"
+
+
+def text_processor(section: TextSection, vocabulary: Path) -> TextProcessor:
+    """A side's text processing."""
+    config = TextConfig(unit=section.unit, normalization=section.normalization, lowercase=section.lowercase)
+    return TextProcessor(read_vocabulary(str(vocabulary)), config)
+
+
+def build_model(config: Config, transform_dir: Path) -> Seq2Seq:
+    """A new model for the vocabularies in `transform_dir`."""
+    sizes = {side: len(read_vocabulary(str(vocabulary_file(transform_dir, side)))) for side in SIDES}
+    model: dict[str, Any] = config.model.model_dump()
+    model["init_scale"] = model["init_scale"] or None
+    return Seq2Seq(
+        source_vocabulary_size=sizes["source"], target_vocabulary_size=sizes["target"], start_id=START_ID, **model
+    )
+
+
+def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
+    """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
+    fingerprints = {side: _fingerprint(vocabulary_file(transform_dir, side)) for side in SIDES}
+    aside = directory / f".partial-{os.getpid()}-{VOCABULARIES_FILE}"
+    aside.write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
+    aside.rename(directory / VOCABULARIES_FILE)
+    aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
+    keras.saving.save_model(model, aside, include_optimizer=False)
+    aside.rename(directory / MODEL_FILE)
+
+
+def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
+    """Read a trained model back.
+
+    Raises:
+        DataError: the vocabularies in `transform_dir` are not those that the model was trained on.
+    """
+    trained_on = json.loads((trainer_dir / VOCABULARIES_FILE).read_text(encoding="utf-8"))
+    for side in SIDES:
+        path = vocabulary_file(transform_dir, side)
+        found = _fingerprint(path)
+        if found != trained_on[side]:
+            raise DataError(
+                f"{path}: expected the vocabulary with SHA-256 {trained_on[side][:12]}… "
+                f"that {trainer_dir / MODEL_FILE} was trained on, got {found[:12]}…; train again on this vocabulary"
+            )
+    return keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+
+
+def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **search: Any) -> Translator:
+    """A translator of `model`; `search` overrides fields of the configured search."""
+    return Translator(
+        model,
+        text_processor(config.source, vocabulary_file(transform_dir, "source")),
+        text_processor(config.target, vocabulary_file(transform_dir, "target")),
+        SearchOptions(**{**config.search.model_dump(), **search}),
+    )
+
+
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

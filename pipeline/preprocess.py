@@ -1,0 +1,122 @@
+"""From configuration to preprocessing: which sources, which options, and which of its counts are worth showing."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, DataConfig, TextSection
+from pipeline.data_files import cache_folder, locate
+from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
+from preprocessing.dates import Dates
+from preprocessing.download import RemoteFile, fetch_files
+from preprocessing.emoji_names import EmojiNames
+from preprocessing.filters import FilterOptions
+from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
+from preprocessing.statistics import SIDES
+from preprocessing.statistics import statistics as run_statistics
+from preprocessing.text import TextConfig
+from preprocessing.transform import TransformOptions
+from preprocessing.transform import transform as run_transform
+
+_log = logging.getLogger("heliograph.preprocess")
+
+
+def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
+    """Fetches what has to be downloaded and makes the examples.
+
+    Returns:
+        Numbers of pairs: `read`, one per split, and `dropped`.
+
+    Raises:
+        DataError: The data cannot be had or used.
+    """
+    data, filters = config.data, config.filters
+    if data.download and data.directory is None:
+        fetch_files([RemoteFile(item.name, item.url, item.sha256) for item in data.download], str(cache_folder()))
+    sources = pair_sources(data)
+    given = {source.split for source in sources}
+    options = GenerateOptions(
+        source_text=text_config(config.source),
+        target_text=text_config(config.target),
+        filters=FilterOptions(
+            max_source_length=filters.max_source_tokens,
+            max_target_length=filters.max_target_tokens,
+            max_length_ratio=filters.max_length_ratio or None,
+            drop_duplicates=filters.drop_duplicates,
+        ),
+        validation_fraction=0.0 if "validation" in given else data.validation_fraction,
+        test_fraction=0.0 if "test" in given else data.test_fraction,
+        shards=data.shards,
+        max_error_share=filters.max_error_share,
+    )
+    counts = generate_examples(sources, options, str(output), beam_args)
+    dropped = sum(entry["count"] for entry in counts["dropped"].values())
+    return {"read": counts["read"], **counts["kept"], "dropped": dropped}
+
+
+def pair_sources(data: DataConfig) -> list[PairSource]:
+    """The training corpus and the given splits; with both splits given, all of the corpus is for training."""
+    splits: tuple[Split, ...] = ("validation", "test")
+    given = [source for split in splits if (source := _files(data, f"{split}_", split)) is not None]
+    rest: Split | None = "train" if len(given) == len(splits) else None
+    return [_corpus(data, rest), *given]
+
+
+def text_config(section: TextSection) -> TextConfig:
+    """How text is normalised and split, for preprocessing."""
+    return TextConfig(unit=section.unit, normalization=section.normalization, lowercase=section.lowercase)
+
+
+def _corpus(data: DataConfig, split: Split | None) -> PairSource:
+    if data.builtin == "dates":
+        dates = data.dates
+        return Dates(count=dates.count, seed=dates.seed, years=(dates.first_year, dates.last_year), split=split)
+    if data.builtin == "emoji":
+        return EmojiNames(data.emoji.source_language, data.emoji.target_language, split)
+    files = _files(data, "", split)
+    if files is None:
+        raise ValueError("data: expected source and target, tsv or builtin, got none; DataConfig refuses that")
+    return files
+
+
+def _files(data: DataConfig, prefix: str, split: Split | None) -> PairSource | None:
+    source, target, tsv = (getattr(data, prefix + key) for key in ("source", "target", "tsv"))
+    if tsv is not None:
+        return Tsv(locate(data, tsv), split)
+    if source is not None and target is not None:
+        return FilePairs(locate(data, source), locate(data, target), split)
+    return None
+
+
+def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
+    """Makes the vocabularies and the records with ids; returns sizes and counts."""
+    options = TransformOptions(
+        source=text_config(config.source),
+        target=text_config(config.target),
+        source_min_count=config.source.min_count,
+        target_min_count=config.target.min_count,
+        source_max_size=config.source.max_vocabulary,
+        target_max_size=config.target.max_vocabulary,
+        shards=config.data.shards,
+    )
+    counts: dict[str, Any] = dict(run_transform(str(examples), str(output), options, beam_args))
+    sizes = [counts[f"{side}_vocabulary_size"] for side in SIDES]
+    written = sum(count for name, count in counts.items() if name.startswith("records_written_"))
+    _log.info(
+        "%s tokens counted; vocabularies of %s and %s; %s pairs encoded",
+        *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, written)),
+    )
+    return counts
+
+
+def statistics(examples: Path, records: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
+    """Describes the corpus; returns mean lengths in tokens and shares of unknown tokens, of training and test."""
+    counts = json.loads((examples / COUNTS_FILE).read_text(encoding="utf-8"))
+    described: dict[str, Any] = run_statistics(str(records), counts, str(output), beam_args)
+    metrics: dict[str, Any] = {}
+    for side in SIDES:
+        metrics[f"train_{side}_tokens"] = described["splits"]["train"][side]["length"]["mean"]
+        metrics[f"test_{side}_unknown"] = described["splits"]["test"][side]["unknown_rate"]
+    return metrics

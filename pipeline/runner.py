@@ -1,0 +1,159 @@
+"""In which order components are executed, and which of them need not be.
+
+A component is identified by a fingerprint of its name, its version, its parameters, the files it reads from outside and
+the contents of the artifacts it reads. If a complete artifact of that fingerprint exists, the component is up to date.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline import artifacts
+from pipeline.artifacts import Artifact
+from pipeline.interrupts import interruptible
+from pipeline.locks import exclusive
+
+Execute = Callable[[Mapping[str, Path], Path], Mapping[str, Any]]
+
+_log = logging.getLogger("heliograph")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A step: what it depends on, and how it is done."""
+
+    name: str
+    """TFX's name; the folder below the root."""
+    version: int
+    """Raised when a change of the code changes the outputs."""
+    execute: Execute
+    """Called with the folders of the inputs by name and an empty output folder; returns metrics."""
+    inputs: tuple[str, ...] = ()
+    """Names of the components whose artifacts it reads."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The part of the configuration that its outputs depend on, JSON-able."""
+    external_files: Callable[[], Mapping[str, str]] = dict
+    """Role and name to SHA-256 of the files that it reads from outside the root; DataError if one is missing."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a component stands, without executing anything."""
+
+    component: str
+    state: Literal["up to date", "outdated", "missing"]
+    artifact: Artifact | None
+    """The artifact that is up to date; if there is none, the newest of the component, if any."""
+
+
+def run(components: Sequence[Component], root: Path, until: str | None = None) -> dict[str, Artifact]:
+    """Executes, in the given order, the components that are not up to date.
+
+    Args:
+        components: In topological order.
+        root: Folder of the run.
+        until: Name of the component that is wanted: only it and what it needs is executed. None: all components.
+
+    Returns:
+        Component name to its artifact.
+
+    Raises:
+        KeyboardInterrupt: With a message that names the interrupted component.
+    """
+    wanted = components if until is None else needed(components, until)
+    width = max(len(component.name) for component in wanted)
+    done: dict[str, Artifact] = {}
+    for component in wanted:
+        label = component.name.ljust(width)
+        try:
+            done[component.name] = _bring_up_to_date(component, done, root, label)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{component.name} keeps nothing and starts afresh in the next run") from None
+    return done
+
+
+def inspect(components: Sequence[Component], root: Path) -> list[State]:
+    """How each component stands. What reads an artifact that is not up to date is not up to date either."""
+    states: list[State] = []
+    done: dict[str, Artifact] = {}
+    for component in components:
+        artifact = None
+        if all(name in done for name in component.inputs):
+            artifact = artifacts.find(root, component.name, _identify(component, done, component.external_files()))
+        if artifact is not None:
+            done[component.name] = artifact
+            states.append(State(component.name, "up to date", artifact))
+            continue
+        others = artifacts.find_all(root, component.name)
+        states.append(
+            State(component.name, "outdated", others[0]) if others else State(component.name, "missing", None)
+        )
+    return states
+
+
+def needed(components: Sequence[Component], until: str) -> list[Component]:
+    """The component `until` and all that it reads, directly or indirectly, in the given order."""
+    wanted = {until}
+    for component in reversed(components):
+        if component.name in wanted:
+            wanted.update(component.inputs)
+    return [component for component in components if component.name in wanted]
+
+
+def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: Path, label: str) -> Artifact:
+    external_files = component.external_files()
+    artifact_id = _identify(component, done, external_files)
+    artifact = artifacts.find(root, component.name, artifact_id)
+    if artifact is None:
+        path = root / component.name / artifact_id
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def on_wait(process: str) -> None:
+            _log.info("%s  waiting for process %s, which is executing it", label, process)
+
+        with exclusive(path.with_name(f"{artifact_id}.lock"), on_wait):
+            artifact = artifacts.find(root, component.name, artifact_id)  # the other process may have finished it
+            if artifact is None:
+                return _execute(component, done, external_files, path, label)
+    _log.info("%s  up to date (%s)", label, artifact_id)
+    return artifact
+
+
+def _execute(
+    component: Component, done: Mapping[str, Artifact], external_files: Mapping[str, str], path: Path, label: str
+) -> Artifact:
+    _log.info("%s  running…", label)
+    inputs = {name: done[name] for name in component.inputs}
+    artifacts.prepare(path)
+    started, clock = datetime.now(UTC), time.monotonic()
+    with interruptible():
+        metrics = component.execute({name: artifact.path for name, artifact in inputs.items()}, path)
+    artifact = artifacts.publish(
+        path,
+        component=component.name,
+        version=component.version,
+        inputs=inputs,
+        external_files=external_files,
+        parameters=component.parameters,
+        metrics=metrics,
+        started=started,
+        ended=datetime.now(UTC),
+    )
+    _log.info("%s  done in %.1f s (%s)", label, time.monotonic() - clock, artifact.id)
+    return artifact
+
+
+def _identify(component: Component, done: Mapping[str, Artifact], external_files: Mapping[str, str]) -> str:
+    """The artifact id of an execution with these inputs."""
+    identity = {
+        "component": component.name,
+        "version": component.version,
+        "parameters": artifacts.plain(component.parameters),
+        "inputs": {name: done[name].fingerprint for name in component.inputs},
+        "external_files": dict(external_files),
+    }
+    return artifacts.fingerprint(identity)[: artifacts.ID_LENGTH]

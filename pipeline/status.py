@@ -1,0 +1,66 @@
+"""What exists, from what, how good: the table of `heliograph status`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.artifacts import Artifact
+from pipeline.runner import State
+
+_HEADER = ("component", "state", "id", "age", "from", "metrics")
+_SHOWN_METRICS = 6
+_SHOWN_FILES = 3
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def table(states: Sequence[State], now: datetime | None = None) -> str:
+    """One line per component, columns aligned, with a header.
+
+    An outdated component shows its newest artifact: what exists, although not what the configuration asks for.
+    """
+    now = now or datetime.now(UTC)
+    rows = [_HEADER, *(_row(state, now) for state in states)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The numeric metrics, in at most four significant digits; whole numbers in full."""
+    shown = {}
+    for name, value in metrics.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            shown[name] = str(value) if isinstance(value, int) else f"{value:.4g}"
+    return shown
+
+
+def age(seconds: float) -> str:
+    """A duration in its largest whole unit, such as `3 h`."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), _UNITS[-1])
+    return f"{max(0, int(seconds // size))} {unit}"
+
+
+def _row(state: State, now: datetime) -> tuple[str, ...]:
+    artifact = state.artifact
+    if artifact is None:
+        return state.component, state.state, "-", "-", "-", "-"
+    metrics = list(numbers(artifact.metrics).items())[:_SHOWN_METRICS]
+    return (
+        state.component,
+        state.state,
+        artifact.id,
+        age((now - artifact.manifest.ended).total_seconds()),
+        _origin(artifact),
+        ", ".join(f"{name} {value}" for name, value in metrics) or "-",
+    )
+
+
+def _origin(artifact: Artifact) -> str:
+    manifest = artifact.manifest
+    if manifest.inputs:
+        return ", ".join(f"{name} {item.id}" for name, item in manifest.inputs.items())
+    files = sorted({role.partition(" ")[2] for role in manifest.external_files})
+    if not files:
+        return f"built-in {manifest.parameters.get('builtin', 'data')}"
+    more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
+    return ", ".join(files[:_SHOWN_FILES]) + more

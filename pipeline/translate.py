@@ -1,0 +1,108 @@
+"""Lines of text in, lines of text out."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.model_files import build_translator, load_model
+from serving.translator import Translator
+
+log = logging.getLogger("heliograph.translate")
+
+Signature = Callable[..., Mapping[str, tf.Tensor]]
+
+
+def translate_texts(translate: Signature, sources: Sequence[str], batch_size: int) -> list[str]:
+    """The best translation of each text, in order; `translate` has the signature of `Translator.translate`."""
+    translations: list[str] = []
+    for start in range(0, len(sources), batch_size):
+        answer = translate(text=tf.constant(sources[start : start + batch_size], tf.string))
+        translations += [text.decode() for text in answer["translation"].numpy()]
+    return translations
+
+
+def trained_translator(config: Config, transform_dir: Path, trainer_dir: Path, n_best: int | None) -> Translator:
+    """The trained model with the configured search; asking for more than its beam holds widens the beam."""
+    model = load_model(trainer_dir, transform_dir)
+    if n_best is None:
+        return build_translator(config, model, transform_dir)
+    beam_size = max(n_best, config.search.beam_size)
+    return build_translator(config, model, transform_dir, beam_size=beam_size, n_best=n_best)
+
+
+def load_saved_model(directory: Path) -> Any:
+    """A SavedModel of a translator, with its signatures in `.signatures`.
+
+    Args:
+        directory: a version `NAME/<integer>/`, or `NAME/`, of which the newest version is taken.
+
+    Raises:
+        UsageError: there is no SavedModel.
+    """
+    import tensorflow_text  # noqa: F401  (registers the operations that the graph holds)
+
+    if not (directory / "saved_model.pb").is_file():
+        versions = [child for child in directory.glob("*/") if child.name.isdigit()]
+        if not versions:
+            raise UsageError(
+                f"--model: expected the folder of a SavedModel or of its versions, got {directory}, "
+                "which holds neither saved_model.pb nor a folder named by a number"
+            )
+        directory = max(versions, key=lambda child: int(child.name))
+    return tf.saved_model.load(str(directory))
+
+
+def translate_lines(
+    signatures: Mapping[str, Signature], source: BinaryIO, sink: TextIO, n_best: int | None, batch_size: int
+) -> None:
+    r"""Translate line by line; what comes in as one line goes out as one line (or `n_best` lines).
+
+    Args:
+        signatures: `serving_default` and `n_best`, a translator's or a SavedModel's.
+        source: UTF-8 lines that end at "\n" or "\r\n".
+        sink: gets the translations; with `n_best`, lines `NUMBER ||| TRANSLATION ||| SCORE` as Moses writes them, the
+            numbers counting from 0.
+        n_best: translations per line, or `None` for the best alone.
+        batch_size: lines that are translated together; a terminal is answered line by line.
+
+    Raises:
+        UsageError: the SavedModel gives fewer translations than `n_best`.
+    """
+    broken = number = 0
+    for lines in _batches(source, 1 if source.isatty() else batch_size):
+        texts = [line.decode(errors="replace") for line in lines]
+        broken += sum("\ufffd" in text and b"\xef\xbf\xbd" not in line for text, line in zip(texts, lines, strict=True))
+        if n_best is None:
+            for translation in translate_texts(signatures["serving_default"], texts, batch_size):
+                sink.write(translation + "\n")
+        else:
+            answer = signatures["n_best"](text=tf.constant(texts))
+            _check_n_best(n_best, answer["scores"].shape[1])
+            for row, scores in zip(answer["translations"].numpy(), answer["scores"].numpy(), strict=True):
+                for translation, score in list(zip(row, scores, strict=True))[:n_best]:
+                    sink.write(f"{number} ||| {translation.decode()} ||| {score:.4f}\n")
+                number += 1
+        sink.flush()
+    if broken:
+        log.warning("%d lines held invalid UTF-8; the broken bytes were read as U+FFFD", broken)
+
+
+def _check_n_best(wanted: int, offered: int) -> None:
+    if wanted > offered:
+        raise UsageError(f"--n-best: the SavedModel was exported with {offered} translations per text, got {wanted}")
+
+
+def _batches(source: BinaryIO, size: int) -> Iterator[list[bytes]]:
+    lines: list[bytes] = []
+    for line in source:
+        lines.append(line.removesuffix(b"\n").removesuffix(b"\r"))
+        if len(lines) == size:
+            yield lines
+            lines = []
+    if lines:
+        yield lines

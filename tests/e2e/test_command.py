@@ -1,0 +1,131 @@
+"""The command as a person uses it, in processes of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import write_corpus
+
+ROOT = Path(__file__).parents[2]
+
+TOML = """
+[data]
+source = "words.txt"
+target = "figures.txt"
+"""
+
+SMALL = (
+    "--set=model.hidden_size=16",
+    "--set=model.embedding_size=8",
+    "--set=model.num_layers=1",
+    "--set=training.epochs=1",
+    "--set=evaluation.samples=2",
+)
+
+
+def heliograph(*arguments, cwd, **options) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("person")
+    write_corpus(folder, pairs=300)
+    (folder / "my.toml").write_text(TOML)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(folder) -> subprocess.CompletedProcess[str]:
+    return heliograph("run", "my.toml", *SMALL, cwd=folder)
+
+
+def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, first_run):
+    assert first_run.returncode == 0, first_run.stderr
+    for expected in ("perplexity", "free-running perplexity", "exact match", "BLEU", "chrF", "nrefs:1|case:lc"):
+        assert expected in first_run.stdout
+    assert first_run.stdout.count("  translation  ") == 2
+    assert first_run.stdout.count("heliograph ") == 2 and "tensorboard --logdir" in first_run.stdout
+    saved_model = re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)
+    assert (folder / saved_model[1] / "saved_model.pb").is_file()
+    for component in ("ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"):
+        assert re.search(rf"^{component} +done in", first_run.stderr, re.MULTILINE)
+    assert "Traceback" not in first_run.stderr and "Warning" not in first_run.stderr
+
+
+def test_a_second_run_repeats_nothing_and_says_the_same(folder, first_run):
+    again = heliograph("run", "my.toml", *SMALL, cwd=folder)
+    assert again.returncode == 0 and again.stdout == first_run.stdout
+    assert again.stderr.count("up to date") == 6 and "done in" not in again.stderr
+
+
+def test_other_search_options_do_not_train_again(folder, first_run):
+    again = heliograph("evaluate", "my.toml", *SMALL, "--set=search.beam_size=2", cwd=folder)
+    assert again.returncode == 0
+    assert re.search(r"Trainer +up to date", again.stderr) and re.search(r"Evaluator +done in", again.stderr)
+
+
+def test_translate_answers_line_by_line(folder, first_run):
+    answer = heliograph("translate", "my.toml", *SMALL, "-", cwd=folder, input="eins zwei.\n\nneun\n")
+    assert answer.returncode == 0 and answer.stdout.count("\n") == 3 and answer.stderr == ""
+
+
+def test_status_lists_the_components(folder, first_run):
+    answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
+    assert answer.returncode == 0 and answer.stdout.count("up to date") == 6
+
+
+def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first_run):
+    command = [sys.executable, "-m", "pipeline", "train", "my.toml", *SMALL, "--set=training.epochs=10000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "Traceback" not in rest and rest.strip().splitlines()[-1].startswith("heliograph: interrupted")
+    manifests = {path.parent.name for path in (folder / "runs/my/Trainer").glob("*/manifest.json")}
+    assert len(manifests) == 1  # the first run's
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "absent.toml"], 2, "absent.toml"),
+        (["run", "my.toml", "--set=model.hiden_size=3"], 2, "hidden_size"),
+        (["run", "my.toml", "--set=model.hidden_size=big"], 2, "model.hidden_size"),
+        (["run", "my.toml", "--set=data.source=absent.txt"], 1, "absent.txt"),
+        (["run", "my.toml", "--set=data.source=empty.txt", "--set=data.target=empty.txt"], 1, "empty.txt"),
+        (["run", "my.toml", "--set=data.source=short.txt"], 1, "short.txt"),
+        (["translate", "my.toml", "--set=training.seed=99"], 2, "heliograph train my.toml"),
+        (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
+    ],
+)
+def test_a_mistake_is_one_line(folder, first_run, arguments, code, message):
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "short.txt").write_text("eins\n")
+    before = time.time()
+    answer = heliograph(*arguments, cwd=folder)
+    assert answer.returncode == code, answer.stderr
+    assert answer.stdout == ""
+    errors = [line for line in answer.stderr.splitlines() if line.startswith("heliograph: error: ")]
+    assert len(errors) == 1 and message in errors[0] and "Traceback" not in answer.stderr
+    assert not [path for path in (folder / "runs").rglob("manifest.json") if path.stat().st_mtime > before]

@@ -1,0 +1,210 @@
+import logging
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli, commands
+from pipeline.config import load
+from pipeline.runner import Component
+from preprocessing.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """The real command with components that only note that they were executed, in an empty folder."""
+    noted = []
+    real = commands.build
+
+    def fake(component):
+        def execute(inputs, output):
+            noted.append(component.name)
+            (output / "out").write_text(component.name)
+            return {"perplexity": 1.5}
+
+        return Component(
+            name=component.name,
+            version=component.version,
+            inputs=component.inputs,
+            parameters=component.parameters,
+            external_files=component.external_files,
+            execute=execute,
+        )
+
+    def build(config, beam_args=()):
+        noted.extend(beam_args)
+        return tuple(fake(component) for component in real(config, beam_args))
+
+    monkeypatch.setattr(commands, "build", build)
+    monkeypatch.setattr(commands, "load_tensorflow", lambda: None)
+    report = types.ModuleType("pipeline.report")
+    report.final_report = lambda config, done: f"report of {config.name}: {', '.join(done)}"
+    monkeypatch.setitem(sys.modules, "pipeline.report", report)
+    monkeypatch.chdir(tmp_path)
+    return noted
+
+
+def failing(monkeypatch, error):
+    def build(config, beam_args=()):
+        raise error
+
+    monkeypatch.setattr(commands, "build", build)
+
+
+def test_help_and_version(capsys):
+    assert cli.main([]) == 0
+    out = capsys.readouterr().out
+    assert "example: heliograph run dates" in out and "multi30k-de-en-tutorial" in out
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("heliograph ")
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_every_help_has_an_example(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert "example: " in out and f"heliograph {name}" in out and err == ""
+
+
+def test_run_reports_and_then_skips(calls, capsys, tmp_path):
+    assert cli.main(["run", "dates"]) == 0
+    out, err = capsys.readouterr()
+    names = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"]
+    assert out == f"report of dates: {', '.join(names)}\n"
+    assert calls == names
+    assert err.splitlines()[0] == "ExampleGen     running…" and len(err.splitlines()) == 12
+    assert load(str(tmp_path / "runs" / "dates" / "config.toml")) == load("dates")
+    assert cli.main(["run", "dates"]) == 0
+    assert calls == names and "Exporter       up to date (" in capsys.readouterr().err
+
+
+def test_stages_run_what_they_need_and_print_where_it_is(calls, capsys, tmp_path):
+    root = tmp_path / "elsewhere"
+    assert cli.main(["export", "dates", "--root", str(root), "--set", "search.beam_size=2"]) == 0
+    assert calls == ["ExampleGen", "Transform", "Trainer", "Exporter"]
+    figure, folder = capsys.readouterr().out.splitlines()
+    assert figure == "perplexity\t1.5" and Path(folder).parent == root / "Exporter"
+    assert cli.main(["preprocess", "dates", "--root", str(root), "--", "--runner=FlinkRunner"]) == 0
+    assert calls[4:] == ["--runner=FlinkRunner", "StatisticsGen"]
+
+
+def test_status_executes_nothing(calls, capsys, tmp_path):
+    assert cli.main(["status", "dates"]) == 0
+    assert capsys.readouterr().out.count("missing") == 6 and list(tmp_path.iterdir()) == []
+    assert cli.main(["train", "dates"]) == 0
+    capsys.readouterr()
+    assert cli.main(["status", "dates", "--set", "training.epochs=1"]) == 0
+    rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "up to date" in rows["Transform"] and "built-in dates" in rows["ExampleGen"]
+    assert "outdated" in rows["Trainer"] and "perplexity 1.5" in rows["Trainer"]
+
+
+def fake_translate(monkeypatch):
+    module = types.ModuleType("pipeline.translate")
+    module.trained_translator = lambda config, transform_dir, trainer_dir, n_best: types.SimpleNamespace(
+        signatures=lambda: f"{transform_dir.parent.name} {trainer_dir.parent.name}"
+    )
+    module.load_saved_model = lambda directory: types.SimpleNamespace(signatures=f"saved {directory}")
+
+    def translate_lines(signatures, source, sink, n_best, batch_size):
+        sink.writelines(f"{signatures} {n_best} {batch_size} {line.decode()}" for line in source)
+
+    module.translate_lines = translate_lines
+    monkeypatch.setitem(sys.modules, "pipeline.translate", module)
+
+
+def test_translate_never_trains(calls, monkeypatch, capsys, tmp_path):
+    fake_translate(monkeypatch)
+    (tmp_path / "text").write_bytes(b"one\n\xc3\xa9\n")
+    assert cli.main(["translate", "dates", "--set", "name=a b", "text"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and calls == []
+    assert err.endswith(
+        "no trained model of this configuration (missing); train it: heliograph train dates --set 'name=a b'\n"
+    )
+    assert cli.main(["train", "dates"]) == 0
+    capsys.readouterr()
+    assert cli.main(["translate", "dates", "--n-best", "3", "text"]) == 0
+    assert capsys.readouterr().out == "Transform Trainer 3 64 one\nTransform Trainer 3 64 é\n"
+    assert cli.main(["translate", "dates", "text", "--model", "m", "--batch-size", "2", "--root", "no"]) == 0
+    assert capsys.readouterr().out == "saved m None 2 one\nsaved m None 2 é\n"
+    assert cli.main(["translate", "dates", "absent"]) == 1
+    assert capsys.readouterr().err == "heliograph: error: absent: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian", "dates"], "trian: unknown command; did you mean train?"),
+        (["run"], "the following arguments are required: CONFIG; see heliograph run --help"),
+        (["run", "dates", "--epochs", "3"], "unrecognized arguments: --epochs 3; see heliograph run --help"),
+        (["run", "nothing.toml"], "nothing.toml: expected a TOML file or a preset, found neither"),
+        (
+            ["run", "dates", "--set", "model.cel=x"],
+            "--set model.cel=x: model.cel: unknown key; did you mean model.cell?",
+        ),
+        (["translate", "dates", "--n-best", "0"], "expected a whole number of at least 1, got 0"),
+        (["status", "dates", "--", "--runner=X"], "status runs no Beam pipeline: expected nothing after --"),
+    ],
+)
+def test_wrong_use_is_one_line(calls, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("heliograph: error: ") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DataError("a.txt: broken\nhere"), 1, "heliograph: error: a.txt: broken here\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "heliograph: error: /x: Permission denied\n"),
+        (OSError(28, "No space left on device"), 1, "heliograph: error: [Errno 28] No space left on device\n"),
+        (KeyboardInterrupt("Trainer keeps nothing"), 130, "heliograph: interrupted: Trainer keeps nothing\n"),
+        (KeyboardInterrupt(), 130, "heliograph: interrupted\n"),
+    ],
+)
+def test_failures_are_one_line(calls, monkeypatch, capsys, error, code, message):
+    failing(monkeypatch, error)
+    assert cli.main(["status", "dates"]) == code
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_bug_keeps_its_traceback(calls, monkeypatch):
+    failing(monkeypatch, ZeroDivisionError("bug"))
+    before = logging.getLogger().handlers[:]
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["status", "dates"])
+    assert logging.getLogger().handlers == before and logging.getLogger("heliograph").handlers == []
+
+
+def test_a_root_that_cannot_be_written(calls, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "dates", "--root", "file/below"]) == 1
+    assert capsys.readouterr().err == "heliograph: error: file/below: Not a directory\n"
+
+
+def test_a_closed_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pipeline", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+STATUS = """
+import sys
+from pipeline.cli import main
+main(["status", "dates", "--root", sys.argv[1]])
+print(sorted({"apache_beam", "keras", "tensorflow"} & set(sys.modules)))
+"""
+
+
+def test_status_is_instant_without_tensorflow(tmp_path):
+    done = subprocess.run([sys.executable, "-c", STATUS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]" and done.stderr == ""

@@ -1,0 +1,52 @@
+import pytest
+
+from pipeline.components import build
+from pipeline.config import load
+from pipeline.runner import needed
+
+NAMES = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"]
+
+
+def changed(*overrides):
+    """Components whose own parameters an override changes."""
+    before, after = build(load("dates")), build(load("dates", overrides))
+    return [old.name for old, new in zip(before, after, strict=True) if old.parameters != new.parameters]
+
+
+def test_inputs_come_first():
+    components = build(load("dates"))
+    assert [component.name for component in components] == NAMES
+    for index, component in enumerate(components):
+        assert set(component.inputs) <= set(NAMES[:index])
+    assert [component.name for component in needed(components, "Exporter")] == [
+        "ExampleGen",
+        "Transform",
+        "Trainer",
+        "Exporter",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "components"),
+    [
+        ("data.dates.count=10", ["ExampleGen"]),
+        ("data.shards=2", ["ExampleGen", "Transform"]),
+        ("filters.drop_duplicates=true", ["ExampleGen"]),
+        ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
+        ("source.lowercase=false", [name for name in NAMES if name != "StatisticsGen"]),
+        ("model.hidden_size=7", ["Trainer"]),
+        ("training.epochs=7", ["Trainer"]),
+        ("search.beam_size=7", ["Evaluator", "Exporter"]),
+        ("evaluation.batch_size=7", ["Evaluator"]),
+        ("evaluation.samples=7", []),
+        ("name=other", ["Exporter"]),
+        ("data.emoji.target_language=fr", []),
+    ],
+)
+def test_each_depends_only_on_its_sections(override, components):
+    assert changed(override) == components
+
+
+def test_beam_options_change_no_fingerprint():
+    config = load("dates")
+    assert [c.parameters for c in build(config)] == [c.parameters for c in build(config, ["--runner=FlinkRunner"])]

@@ -1,0 +1,156 @@
+import tomllib
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config import Config, DataConfig, SearchConfig, Section, dump, load
+from pipeline.config_files import presets
+from pipeline.errors import UsageError
+
+
+def write(folder, text, name="mine.toml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def refusal(reference, *overrides):
+    with pytest.raises(UsageError) as caught:
+        load(reference, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def sections(model=Config):
+    yield model
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from sections(field.annotation)
+
+
+def test_five_lines_are_enough(tmp_path):
+    (tmp_path / "de.txt").touch()
+    config = load(write(tmp_path, '[data]\nsource = "de.txt"\ntarget = "en.txt"\n'))
+    assert config.name == "mine"
+    assert config.data.source == str(tmp_path / "de.txt")
+    assert (config.model.hidden_size, config.model.num_layers, config.training.batch_size) == (512, 2, 128)
+
+
+@pytest.mark.parametrize("preset", ["dates", "emoji-en-de", "multi30k-de-en-tutorial"])
+def test_presets_load_and_round_trip(preset, tmp_path):
+    assert preset in presets()
+    config = load(preset)
+    assert config.name == preset
+    assert load(write(tmp_path, dump(config), "other.toml")) == config
+
+
+def test_dump_round_trips_paths_and_every_section(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    text = '[data]\ntsv = "a.tsv"\ntest_tsv = "/b.tsv"\n[training.teacher_forcing]\nschedule = "linear"\nend = 0\n'
+    config = load(write(tmp_path / "here", text), ["search.beam_size=3", 'name="x y"'])
+    assert config.data.tsv == str(tmp_path / "here" / "a.tsv")
+    assert load(write(tmp_path / "there", dump(config))) == config
+    assert tomllib.loads(dump(config))["search"]["n_best"] == 3
+
+
+def test_every_field_has_a_docstring():
+    for section in {*sections(), DataConfig, Section}:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
+
+
+def test_frozen():
+    with pytest.raises(ValidationError):
+        load("dates").model.hidden_size = 3
+
+
+def test_overrides_are_toml_or_words():
+    config = load(
+        "dates", ["training.epochs=3", "model.cell=gru", "training.learning_rate=1", "source.lowercase=false"]
+    )
+    assert (config.training.epochs, config.model.cell, config.source.lowercase) == (3, "gru", False)
+    assert config.training.learning_rate == 1.0 and isinstance(config.training.learning_rate, float)
+    assert load("dates", ["model.cell='gru'", "model.cell=lstm"]).model.cell == "lstm"
+
+
+def test_a_line_break_in_an_override_is_no_second_key():
+    assert "expected one line" in refusal("dates", "training.epochs=3\nmodel = 4")
+
+
+def test_n_best_follows_the_beam():
+    assert SearchConfig().n_best == 5
+    assert load("dates", ["search.beam_size=1"]).search.n_best == 1
+    message = refusal("dates", "search.n_best=6")
+    assert message == "--set search.n_best=6: search.n_best: expected at most beam_size (5), got 6"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epoch=3", ["training.epoch: unknown key", "did you mean training.epochs?"]),
+        ("hidden_size=3", ["unknown key", "did you mean model.hidden_size?"]),
+        ("trainig.epochs=3", ["trainig: unknown key", "did you mean training?"]),
+        ("zzz=3", ["zzz: unknown key", "known keys here: name, data"]),
+        ("training.epochs=ten", ["training.epochs", "expected a whole number", 'got "ten"']),
+        ("training.epochs=2.0", ["expected a whole number", "got 2.0"]),
+        ("training.epochs=true", ["expected a whole number", "got true"]),
+        ("training.epochs=0", ["expected greater than or equal to 1", "got 0"]),
+        ("training.learning_rate=nan", ["training.learning_rate", "finite"]),
+        ("model.cell=rnn", ["expected 'lstm' or 'gru'", 'got "rnn"']),
+        ("source.lowercase=1", ["expected true or false", "got 1"]),
+        ("data.directory=3", ["expected a string", "got 3"]),
+        ("model=3", ["model: expected a section", "got 3"]),
+        ("data.download=3", ["data.download: expected an array", "got 3"]),
+        ("data.download=[{name='x', url='y', sha='z'}]", ["data.download.0.sha256: missing", "(and 1 more)"]),
+        ("data.dates.last_year=1900", ["data.dates.last_year: expected at least first_year (1950), got 1900"]),
+        ("filters.max_length_ratio=0.5", ["filters.max_length_ratio", "0 (no limit) or at least 1"]),
+        ("data.validation_fraction=0.96", ["data.test_fraction", "below 1"]),
+        ("data.tsv=x.tsv", ["data: expected one of", "got tsv and builtin"]),
+        ("data.source=x", ["data.target: expected beside source, got nothing"]),
+        ("data.test_target=x", ["data.test_source: expected beside test_target, got nothing"]),
+        ("name=a/b", ["name: expected the name of a folder", "'a/b'"]),
+        ("name=..", ["name: expected the name of a folder"]),
+        ("name.x=3", ["name is a value, not a section"]),
+        ("epochs", ["expected section.key=value"]),
+        ("=3", ["expected section.key=value"]),
+    ],
+)
+def test_mistakes_are_named(override, words):
+    message = refusal("dates", override)
+    for word in words:
+        assert word in message
+
+
+def test_mistakes_in_a_file_name_the_file(tmp_path):
+    path = write(tmp_path, '[data]\nbuiltin = "dates"\n[model]\nlayers = 2\n')
+    assert refusal(path) == f"{path}: model.layers: unknown key; did you mean model.num_layers?"
+    assert refusal(path, "training.epochs=x").startswith(f"{path}: model.layers")
+    nothing = write(tmp_path, "", "empty.toml")
+    assert refusal(nothing) == f"{nothing}: data: missing; add it (Where sentence pairs come from)"
+
+
+def test_unreadable_references(tmp_path):
+    assert "did you mean the preset dates?" in refusal("dats")
+    assert "emoji-en-de" in refusal(str(tmp_path / "no.toml"))
+    assert "Is a directory" in refusal(str(tmp_path))
+    broken = write(tmp_path, "[data\n")
+    assert f"{broken}: not valid TOML" in refusal(broken)
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    assert "expected UTF-8 text, got byte 0xe9" in refusal(str(tmp_path / "latin.toml"))
+
+
+def test_bases_of_relative_paths(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    text = '[data]\ndirectory = "corpus"\nsource = "a.de"\ntarget = "/abs/a.en"\n'
+    data = load(write(tmp_path, text)).data
+    assert (data.directory, data.source, data.target) == (str(tmp_path / "corpus"), "a.de", "/abs/a.en")
+    assert load(write(tmp_path, text), ["data.directory=d"]).data.directory == str(work / "d")
+
+    item = f'[[data.download]]\nname = "a.de"\nurl = "http://localhost/a.de"\nsha256 = "{"0" * 64}"\n'
+    data = load(write(tmp_path, f'[data]\nsource = "a.d?"\ntarget = "own.en"\n{item}')).data
+    assert (data.source, data.target) == ("a.d?", str(tmp_path / "own.en"))
+    assert load("dates", ["data.test_tsv=t.tsv"]).data.test_tsv == str(work / "t.tsv")

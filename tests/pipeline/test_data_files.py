@@ -1,0 +1,49 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data_files import cache_folder, external_files, locate
+from preprocessing.errors import DataError
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_contents_by_role(tmp_path):
+    for name in ("b.de", "a.de", "en.txt", "t[1].tsv"):
+        (tmp_path / name).write_text(name)
+    data = DataConfig(source=f"{tmp_path}/*.de", target=f"{tmp_path}/en.txt", test_tsv=f"{tmp_path}/t[1].tsv")
+    assert external_files(data) == {
+        "source[0] a.de": sha256("a.de"),
+        "source[1] b.de": sha256("b.de"),
+        "target[0] en.txt": sha256("en.txt"),
+        "test_tsv[0] t[1].tsv": sha256("t[1].tsv"),
+    }
+    assert external_files(DataConfig(builtin="dates")) == {}
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(DataError, match=r"data\.tsv: no such file: .*/no\.tsv"):
+        external_files(DataConfig(tsv=f"{tmp_path}/no.tsv"))
+    with pytest.raises(DataError, match=r"data\.tsv: no file matches: .*/\*\.tsv"):
+        external_files(DataConfig(tsv=f"{tmp_path}/*.tsv"))
+    with pytest.raises(DataError, match=r"data\.tsv: cannot read .*: Is a directory"):
+        external_files(DataConfig(tsv=str(tmp_path)))
+
+
+def test_downloads_need_not_be_there_and_a_folder_replaces_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "a.tsv").write_text("a")
+    download = [{"name": "a.tsv", "url": "http://localhost/a.tsv", "sha256": sha256("a")}]
+    fetched = DataConfig.model_validate({"tsv": "a.tsv", "download": download})
+    given = DataConfig.model_validate({"tsv": "a.tsv", "download": download, "directory": str(tmp_path)})
+    assert external_files(fetched) == external_files(given) == {"tsv[0] a.tsv": sha256("a")}
+    assert cache_folder() == tmp_path / "cache" / "heliograph"
+    assert locate(fetched, "a.tsv") == str(tmp_path / "cache" / "heliograph" / "a.tsv")
+    assert locate(given, "a.tsv") == str(tmp_path / "a.tsv")
+    assert locate(given, "/other.tsv") == "/other.tsv"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "heliograph"

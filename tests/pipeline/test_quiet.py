@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.quiet import filtered_stderr, set_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_only_chatter_is_held_back(capfd):
+    with filtered_stderr():
+        os.write(2, b"I0000 00:00:1795373090.3 4212 cudart_stub.cc:31] Could not find cuda drivers\nreal trouble\n")
+        os.write(
+            2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nand more\n"
+        )
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "real trouble\nand more\nafter\n"
+
+
+def test_keras_gets_its_backend(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    set_environment()
+    assert (os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"]) == ("tensorflow", "0")
+
+
+def test_tensorflow_starts_silently():
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    code = "from pipeline.quiet import load_tensorflow; load_tensorflow(); import keras; print(keras.backend.backend())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (done.stdout, done.stderr, done.returncode) == ("tensorflow\n", "", 0)

@@ -1,0 +1,185 @@
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.runner import Component, inspect, needed, run
+from preprocessing.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    """Read ─▶ Count ─▶ Show, and Read ─▶ Other; every execution is noted."""
+
+    def __init__(self, file):
+        self.file, self.done = file, []
+        self.version, self.greeting, self.fail = 1, "hello", None
+
+    def step(self, name, inputs, output, text):
+        self.done.append(name)
+        (output / "out.txt").write_text(text)
+        if self.fail is not None and name == "Count":
+            raise self.fail
+        return {"characters": len(text), "inputs": sorted(inputs)}
+
+    def components(self):
+        def read(inputs, output):
+            return self.step("Read", inputs, output, self.file.read_text())
+
+        def count(inputs, output):
+            return self.step("Count", inputs, output, str(len((inputs["Read"] / "out.txt").read_text())))
+
+        def show(inputs, output):
+            return self.step("Show", inputs, output, self.greeting + (inputs["Count"] / "out.txt").read_text())
+
+        def other(inputs, output):
+            return self.step("Other", inputs, output, "other")
+
+        def files():
+            if not self.file.exists():
+                raise DataError(f"{self.file}: no such file")
+            return {"source[0]": self.file.read_text()}
+
+        return (
+            Component(name="Read", version=1, execute=read, external_files=files),
+            Component(name="Count", version=self.version, inputs=("Read",), execute=count),
+            Component(name="Show", version=1, inputs=("Count",), parameters={"greeting": self.greeting}, execute=show),
+            Component(name="Other", version=1, inputs=("Read",), execute=other),
+        )
+
+    def run(self, root, until=None):
+        self.done.clear()
+        result = run(self.components(), root, until)
+        return self.done, result
+
+
+@pytest.fixture
+def bench(tmp_path):
+    file = tmp_path / "input.txt"
+    file.write_text("four")
+    return Bench(file)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+def states(bench, root):
+    return {state.component: state.state for state in inspect(bench.components(), root)}
+
+
+def test_in_order_and_then_not_again(bench, root, caplog):
+    caplog.set_level(logging.INFO, "heliograph")
+    done, result = bench.run(root)
+    assert done == ["Read", "Count", "Show", "Other"]
+    assert (result["Show"].path / "out.txt").read_text() == "hello4"
+    assert result["Show"].metrics == {"characters": 6, "inputs": ["Count"]}
+    assert result["Show"].path == root / "Show" / result["Show"].id and len(result["Show"].id) == 12
+    lines = caplog.messages
+    assert lines[0] == "Read   running…" and lines[1].startswith("Read   done in 0.") and len(lines) == 8
+    caplog.clear()
+    assert bench.run(root) == ([], result)
+    assert caplog.messages[1] == f"Count  up to date ({result['Count'].id})"
+    # Nothing but artifacts is left: no lock, no file written aside.
+    assert {item.name for item in root.rglob("*") if item.is_file()} == {"out.txt", "manifest.json"}
+
+
+def test_only_what_depends_on_a_change_is_repeated(bench, root):
+    _, first = bench.run(root)
+    bench.greeting = "bye"
+    assert bench.run(root)[0] == ["Show"]
+    bench.version = 2
+    assert bench.run(root)[0] == ["Count"]  # its output is what it was
+    bench.file.write_text("fourty")
+    assert bench.run(root)[0] == ["Read", "Count", "Show", "Other"]
+    bench.file.write_text("four")
+    bench.greeting, bench.version = "hello", 1
+    assert bench.run(root) == ([], first)
+
+
+def test_until_runs_only_what_is_needed(bench, root):
+    assert bench.run(root, "Other")[0] == ["Read", "Other"]
+    assert bench.run(root, "Show")[0] == ["Count", "Show"]
+    assert [component.name for component in needed(bench.components(), "Count")] == ["Read", "Count"]
+
+
+def test_inspect_executes_nothing(bench, root):
+    assert set(states(bench, root).values()) == {"missing"}
+    assert not root.exists()
+    bench.run(root, "Count")
+    assert states(bench, root) == {"Read": "up to date", "Count": "up to date", "Show": "missing", "Other": "missing"}
+    bench.run(root)
+    bench.file.write_text("other")
+    assert set(states(bench, root).values()) == {"outdated"}
+
+
+@pytest.mark.parametrize("fail", [RuntimeError("broken"), KeyboardInterrupt()])
+def test_what_fails_leaves_no_artifact(bench, root, fail):
+    bench.fail = fail
+    with pytest.raises(type(fail), match=r"broken|Count keeps nothing"):
+        bench.run(root)
+    assert list(root.rglob("Count/*/out.txt")) and not list(root.rglob("Count/*/manifest.json"))
+    assert states(bench, root)["Count"] == "missing"
+    bench.fail = None
+    assert bench.run(root)[0] == ["Count", "Show", "Other"]
+
+
+def test_damage_is_repaired(bench, root, caplog):
+    _, result = bench.run(root)
+    (result["Count"].path / "manifest.json").write_text("{")
+    (result["Count"].path / "rubbish").touch()
+    assert bench.run(root)[0] == ["Count"]
+    assert "not a readable manifest" in caplog.text
+    assert not (result["Count"].path / "rubbish").exists()
+
+
+def test_missing_files_are_told_before_anything_runs(bench, root):
+    bench.file.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        bench.run(root)
+    assert bench.done == [] and not root.exists()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from pipeline.runner import Component, run
+
+def execute(inputs, output):
+    print("running", flush=True)
+    time.sleep(float(sys.argv[2]))
+    return {}
+
+run([Component(name="Slow", version=1, execute=execute)], Path(sys.argv[1]))
+print("finished", flush=True)
+"""
+
+
+def slow(root, seconds):
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(root), str(seconds)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def test_two_processes_execute_once(root):
+    processes = [slow(root, 0.5) for _ in range(2)]
+    assert sorted(process.communicate()[0] for process in processes) == ["finished\n", "running\nfinished\n"]
+
+
+def test_a_killed_process_blocks_nobody_and_leaves_no_artifact(root):
+    killed = slow(root, 60)
+    assert killed.stdout.readline() == "running\n"
+    killed.kill()
+    killed.communicate()
+    assert list(root.rglob("*.lock")) and not list(root.rglob("manifest.json"))
+    began = time.monotonic()
+    assert slow(root, 0).communicate()[0] == "running\nfinished\n"
+    assert time.monotonic() - began < 30
+    assert [json.loads(path.read_text())["component"] for path in root.rglob("manifest.json")] == ["Slow"]
+    assert not list(root.rglob("*.lock"))

@@ -1,0 +1,49 @@
+from datetime import timedelta
+
+from pipeline import artifacts
+from pipeline.runner import State
+from pipeline.status import age, numbers, table
+from tests.pipeline.test_artifacts import NOW
+
+
+def publish(path, inputs=None, files=None, parameters=None, **metrics):
+    artifacts.prepare(path)
+    return artifacts.publish(
+        path,
+        component=path.parent.name,
+        version=1,
+        inputs=inputs or {},
+        external_files=files or {},
+        parameters=parameters or {},
+        metrics=metrics,
+        started=NOW,
+        ended=NOW,
+    )
+
+
+def test_table(tmp_path):
+    files = {f"source[0] {name}": "0" for name in ("a.de", "b.de", "c.de", "d.de")}
+    examples = publish(tmp_path / "ExampleGen" / "0123456789ab", files=files, train=36000)
+    trainer = publish(tmp_path / "Trainer" / "ba9876543210", {"ExampleGen": examples}, perplexity=1.23456, best="x")
+    builtin = publish(tmp_path / "ExampleGen" / "111111111111", parameters={"builtin": "dates"})
+    text = table(
+        [
+            State("ExampleGen", "up to date", examples),
+            State("Trainer", "outdated", trainer),
+            State("Builtin", "up to date", builtin),
+            State("Exporter", "missing", None),
+        ],
+        NOW + timedelta(hours=3),
+    )
+    assert text.splitlines() == [
+        "component   state       id            age  from                         metrics",
+        "ExampleGen  up to date  0123456789ab  3 h  a.de, b.de, c.de and 1 more  train 36000",
+        "Trainer     outdated    ba9876543210  3 h  ExampleGen 0123456789ab      perplexity 1.235",
+        "Builtin     up to date  111111111111  3 h  built-in dates               -",
+        "Exporter    missing     -             -    -                            -",
+    ]
+
+
+def test_numbers_and_ages():
+    assert numbers({"bleu": 14.5, "n": 12345678, "ok": True, "signature": "x"}) == {"bleu": "14.5", "n": "12345678"}
+    assert [age(seconds) for seconds in (-1, 0.5, 59, 60, 7199, 86400)] == ["0 s", "0 s", "59 s", "1 min", "1 h", "1 d"]

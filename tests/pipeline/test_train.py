@@ -1,0 +1,82 @@
+"""The Trainer: what it leaves behind, what TensorBoard can read, and that a repetition is identical."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pipeline.callbacks import KeepBest
+from pipeline.model_files import build_model, load_model, vocabulary_file
+from pipeline.train import train
+from preprocessing.errors import DataError
+from preprocessing.vocabulary import read_vocabulary
+from tests.pipeline.conftest import small_config
+
+
+def test_files_and_figures(config, transform_dir, trainer_dir):
+    assert {path.name for path in trainer_dir.iterdir()} == {"model.keras", "vocabularies.json", "history.json", "logs"}
+    history = json.loads((trainer_dir / "history.json").read_text())
+    assert len(history["perplexity"]) == config.training.epochs
+    assert history["val_perplexity"][-1] < history["val_perplexity"][0]
+    assert history["teacher_forcing"] == [0.5, 0.5]
+
+
+def test_the_kept_model_is_the_best_epochs(config, transform_dir, trainer_dir):
+    from pipeline.input_data import batches
+
+    model = load_model(trainer_dir, transform_dir)
+    for batch in batches(transform_dir, "validation", 16):
+        model.test_step(batch)
+    history = json.loads((trainer_dir / "history.json").read_text())
+    assert float(model.perplexity.result()) == pytest.approx(min(history["val_perplexity"]), rel=1e-4)
+
+
+def test_tensorboard_shows_curves_and_samples(trainer_dir):
+    events = {}
+    for part in ("train", "validation"):
+        events[part] = EventAccumulator(str(trainer_dir / "logs" / part), size_guidance={"tensors": 0})
+        events[part].Reload()
+    curves = {"loss", "perplexity", "teacher_forcing_ratio", "learning_rate", "tokens_per_second"}
+    assert curves <= set(events["train"].Tags()["tensors"])
+    assert {"loss", "perplexity", "free_running_perplexity", "samples/text_summary"} <= set(
+        events["validation"].Tags()["tensors"]
+    )
+    ratios = [float(tf.make_ndarray(event.tensor_proto)) for event in events["train"].Tensors("teacher_forcing_ratio")]
+    assert ratios == [0.5] * len(ratios)
+    samples = events["validation"].Tensors("samples/text_summary")
+    table = tf.make_ndarray(samples[-1].tensor_proto).item().decode()
+    assert len(samples) == 2 and table.startswith("| source | translation | reference |") and table.count("\n") == 11
+
+
+def test_a_repetition_gives_the_same_weights(config, transform_dir, trainer_dir, tmp_path):
+    train(config, transform_dir, tmp_path)
+    for one, other in zip(
+        *(load_model(folder, transform_dir).get_weights() for folder in (trainer_dir, tmp_path)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_dir):
+    config = small_config(corpus, model={"init_scale": 0.0, "cell": "gru", "num_layers": 2})
+    model = build_model(config, transform_dir)
+    assert model.arguments["init_scale"] is None and model.arguments["cell"] == "gru"
+    for side in ("source", "target"):
+        size = len(read_vocabulary(str(vocabulary_file(transform_dir, side))))
+        assert model.arguments[f"{side}_vocabulary_size"] == size
+
+
+def test_another_vocabulary_is_refused(transform_dir, trainer_dir, tmp_path):
+    for side in ("source", "target"):
+        content = vocabulary_file(transform_dir, side).read_text()
+        vocabulary_file(tmp_path, side).write_text(content if side == "source" else content + "neu\t1\n")
+    with pytest.raises(DataError, match=r"target\.vocabulary\.tsv: expected the vocabulary with SHA-256 .* got "):
+        load_model(trainer_dir, tmp_path)
+
+
+def test_divergence_keeps_nothing():
+    keep = KeepBest("perplexity")
+    keep.on_epoch_end(0, {"val_perplexity": float("nan")})
+    with pytest.raises(ArithmeticError, match=r"val_perplexity was never finite.*lower training.learning_rate"):
+        keep.on_train_end()
