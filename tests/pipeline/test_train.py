@@ -40,12 +40,10 @@ def test_tensorboard_shows_curves_and_samples(trainer_dir):
         events[part].Reload()
     curves = {"loss", "perplexity", "teacher_forcing_ratio", "learning_rate", "tokens_per_second"}
     assert curves <= set(events["train"].Tags()["tensors"])
-    assert {"loss", "perplexity", "free_running_perplexity", "samples/text_summary"} <= set(
-        events["validation"].Tags()["tensors"]
-    )
+    assert {"loss", "perplexity", "free_running_perplexity", "samples"} <= set(events["validation"].Tags()["tensors"])
     ratios = [float(tf.make_ndarray(event.tensor_proto)) for event in events["train"].Tensors("teacher_forcing_ratio")]
     assert ratios == [0.5] * len(ratios)
-    samples = events["validation"].Tensors("samples/text_summary")
+    samples = events["validation"].Tensors("samples")
     table = tf.make_ndarray(samples[-1].tensor_proto).item().decode()
     assert len(samples) == 2 and table.startswith("| source | translation | reference |") and table.count("\n") == 11
 
