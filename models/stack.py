@@ -40,7 +40,7 @@ class RecurrentStack(keras.layers.Layer):
             raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
         if num_layers < 1:
             raise ValueError(f"num_layers must be a positive number, got {num_layers}")
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "vocabulary_size": vocabulary_size,
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from models.seq2seq import Seq2Seq
 from pipeline.config import Config
@@ -39,7 +40,7 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
     pairs = list(texts(transform_dir, "test"))
     if not pairs:
         raise DataError(f"{transform_dir}: expected sentence pairs in the test split, got none; give more data")
-    sources, references = zip(*pairs, strict=True)
+    sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
     model = load_model(trainer_dir, transform_dir)
     figures: dict[str, float] = {"sentences": len(pairs), **perplexities(config, model, transform_dir)}
     signatures: dict[str, str] = {}
@@ -85,8 +86,8 @@ def score(
         "chrf": (CHRF(lowercase=lowercase), translations, references),
     }
     if not characters:
-        tokenized = [_tokenized(texts_, target) for texts_ in (translations, references)]
-        measures["token_bleu"] = (BLEU(lowercase=lowercase, tokenize="none", force=True), *tokenized)
+        token_bleu = BLEU(lowercase=lowercase, tokenize="none", force=True)
+        measures["token_bleu"] = (token_bleu, _tokenized(translations, target), _tokenized(references, target))
     figures = {}
     signatures = {}
     for name, (measure, hypotheses, gold) in measures.items():

@@ -68,7 +68,8 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
                 f"{path}: expected the vocabulary with SHA-256 {trained_on[side][:12]}… "
                 f"that {trainer_dir / MODEL_FILE} was trained on, got {found[:12]}…; train again on this vocabulary"
             )
-    return keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+    model: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+    return model
 
 
 def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **search: Any) -> Translator:

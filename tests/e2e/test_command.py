@@ -93,14 +93,15 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
     command = [sys.executable, "-m", "pipeline", "train", "my.toml", *SMALL, "--set=training.epochs=10000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith("epoch 2/"):
+    with process:
+        try:
+            while not process.stderr.readline().startswith("epoch 2/"):
+                assert process.poll() is None
             process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    assert process.wait(60) == 130
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
     assert "Traceback" not in rest and rest.strip().splitlines()[-1].startswith("heliograph: interrupted")
     manifests = {path.parent.name for path in (folder / "runs/my/Trainer").glob("*/manifest.json")}
     assert len(manifests) == 1  # the first run's
@@ -115,6 +116,7 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["run", "my.toml", "--set=data.source=absent.txt"], 1, "absent.txt"),
         (["run", "my.toml", "--set=data.source=empty.txt", "--set=data.target=empty.txt"], 1, "empty.txt"),
         (["run", "my.toml", "--set=data.source=short.txt"], 1, "short.txt"),
+        (["run", "my.toml", "--root=words.txt"], 1, "words.txt"),
         (["translate", "my.toml", "--set=training.seed=99"], 2, "heliograph train my.toml"),
         (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
     ],

@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.callbacks import KeepBest
-from pipeline.model_files import build_model, load_model, vocabulary_file
+from pipeline.model_files import build_model, build_translator, load_model, vocabulary_file
+from pipeline.preprocess import generate, transform
 from pipeline.train import train
 from preprocessing.errors import DataError
 from preprocessing.vocabulary import read_vocabulary
@@ -78,3 +79,19 @@ def test_divergence_keeps_nothing():
     keep.on_epoch_end(0, {"val_perplexity": float("nan")})
     with pytest.raises(ArithmeticError, match=r"val_perplexity was never finite.*lower training.learning_rate"):
         keep.on_train_end()
+
+
+def test_a_vocabulary_of_one_word_is_enough(tmp_path):
+    (tmp_path / "words.txt").write_text("".join("a " * count + "\n" for count in range(1, 80)))
+    (tmp_path / "figures.txt").write_text("b\n" * 79)
+    config = small_config(tmp_path, training={"epochs": 1})
+    for name in ("examples", "records", "trained"):
+        (tmp_path / name).mkdir()
+    generate(config, tmp_path / "examples", [])
+    transform(config, tmp_path / "examples", tmp_path / "records", [])
+    figures = train(config, tmp_path / "records", tmp_path / "trained")
+    assert np.isfinite(figures["perplexity"])
+    model = load_model(tmp_path / "trained", tmp_path / "records")
+    translator = build_translator(config, model, tmp_path / "records")
+    translations = translator.n_best(tf.constant(["a a"]))["translations"].numpy()[0]
+    assert {word for translation in translations for word in translation.split()} <= {b"b"}
