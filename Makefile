@@ -19,6 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/heliograph run dates
 
 test: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m pip check --disable-pip-version-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -108,7 +108,6 @@ def beam_search(
         lambda search: ~tf.reduce_all(search.done),
         body,
         (initial,),
-        shape_invariants=(_shape_invariants(initial),),
         maximum_iterations=limit,
     )
     ids = _backtrace(search, padding_id)
@@ -142,11 +141,6 @@ def _initial_search(
         ),
         done=tf.zeros([batch], tf.bool),
     )
-
-
-def _shape_invariants(search: _Search) -> Any:
-    """Every leading batch dimension stays unknown, so that one trace serves every batch size."""
-    return tf.nest.map_structure(lambda value: value.shape, search)
 
 
 def _next_log_probabilities(

@@ -101,7 +101,7 @@ class Seq2Seq(keras.Model):
             coin_seed: seeds the coins, which are a function of this seed and the optimizer's iterations.
             run_eagerly: run the steps without `tf.function`, for debugging.
         """
-        # XLA is off: it would compile anew for every sequence length, and cuDNN's kernels are not XLA-compilable.
+        # XLA is off: it would compile anew for every sequence length.
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
         self.teacher_forcing = TeacherForcing() if teacher_forcing is None else teacher_forcing
         self.coin_seed = coin_seed

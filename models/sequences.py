@@ -6,7 +6,7 @@ import tensorflow as tf
 def with_end(ids: tf.RaggedTensor, end_id: int) -> tf.RaggedTensor:
     """Ragged ids `[B, None]` with the end token appended to each row, as int32.
 
-    Thanks to it every row has a real token, even that of an empty text; cuDNN requires as much.
+    Thanks to it every row has a real token, even that of an empty text.
     """
     ids = tf.cast(ids, tf.int32)
     ends = tf.fill([ids.nrows(out_type=tf.int32), 1], end_id)

@@ -35,7 +35,7 @@ class TeacherForcing:
     schedule: Schedule = "constant"
     """How the ratio moves from `start` to `end`."""
     start: float = 1.0
-    """Ratio at iteration 0."""
+    """Ratio at iteration 0 (of the inverse sigmoid nearly so: its d(0) is k / (k + 1))."""
     end: float = 0.0
     """Ratio that the schedule approaches; the constant schedule stays at `start`."""
     steps: int = 10_000

@@ -18,7 +18,7 @@ from typing import NoReturn
 from pipeline.commands import COMMANDS, Command
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
-from pipeline.quiet import set_environment
+from pipeline.quiet import set_environment, tensorflow_error
 from preprocessing.errors import DataError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -67,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         except OSError as error:
             _complain("error", _os_error(error))
+            return 1
+        except Exception as error:
+            told = tensorflow_error(error)
+            if told is None:
+                raise
+            _complain("error", told)
             return 1
     return 0
 

@@ -37,11 +37,18 @@ class Command:
 
 def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     config = load(arguments.config, arguments.overrides)
-    return config, Path(arguments.root or Path("runs") / config.name).expanduser()
+    root = Path(arguments.root or Path("runs") / config.name).expanduser()
+    if any(mark in str(root.absolute()) for mark in "*?["):
+        raise UsageError(f"{root.absolute()}: Beam reads *, ? and [ in a path as wildcards; choose another --root")
+    return config, root
 
 
 def _execute(arguments: argparse.Namespace, until: str | None) -> tuple[Config, dict[str, artifacts.Artifact]]:
     config, root = _configuration(arguments)
+    if arguments.beam_args:
+        from preprocessing.beam_run import pipeline_options
+
+        pipeline_options(arguments.beam_args)  # a misspelt option is a mistake even if there is nothing to do
     root.mkdir(parents=True, exist_ok=True)
     artifacts.write_whole(root / "config.toml", dump(config))
     return config, runner.run(build(config, arguments.beam_args), root.absolute(), until)

@@ -211,7 +211,7 @@ class TeacherForcingConfig(Section):
     """How the ratio moves with the iteration i: `end + (start - end) d(i)`, where d(i) is 1 (constant),
     max(0, 1 - i/k) (linear), exp(-i/k) (exponential) or k / (k + exp(i/k)) (inverse_sigmoid), and k is `steps`."""
     start: Share = 0.5
-    """Ratio at iteration 0, 0 to 1."""
+    """Ratio at iteration 0 (inverse_sigmoid: nearly), 0 to 1."""
     end: Share = 0.5
     """Ratio that the schedule moves to, 0 to 1; constant stays at `start`."""
     steps: Count = 10_000

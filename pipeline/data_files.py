@@ -5,6 +5,7 @@ Nothing is read but bytes to hash, so a missing file is known before anything st
 
 import fnmatch
 import glob
+import hashlib
 import os
 from pathlib import Path
 
@@ -39,12 +40,17 @@ def external_files(data: DataConfig) -> dict[str, str]:
 
 def locate(data: DataConfig, pattern: str) -> str:
     """The absolute path or pattern of a path in the section `data`, whose relative ones start from one folder."""
-    return os.path.join(data.directory or str(cache_folder()), pattern)
+    return os.path.join(data.directory or str(cache_folder(data)), pattern)
 
 
-def cache_folder() -> Path:
-    """Where downloaded files are kept, for all runs of this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph"
+def cache_folder(data: DataConfig) -> Path:
+    """Where the downloaded files of a configuration are kept, for all runs of this user.
+
+    Its name follows from the checksums, so files of the same name in different configurations do not meet.
+    """
+    names = "".join(f"{item.sha256} {item.name}\n" for item in sorted(data.download, key=lambda item: item.name))
+    digest = hashlib.sha256(names.encode()).hexdigest()[:12]
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph" / digest
 
 
 def _hash_local(key: str, pattern: str, directory: str | None) -> list[tuple[str, str]]:

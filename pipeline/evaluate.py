@@ -12,6 +12,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from models.seq2seq import Seq2Seq
+from pipeline.artifacts import write_whole
 from pipeline.config import Config
 from pipeline.input_data import batches, texts
 from pipeline.model_files import build_translator, load_model
@@ -20,6 +21,9 @@ from preprocessing.errors import DataError
 from preprocessing.text import JOINER, TextProcessor
 
 log = logging.getLogger("heliograph.evaluate")
+
+PROGRESS_EVERY = 1024
+"""Sentences between two lines of progress."""
 
 EVALUATION_FILE = "evaluation.json"
 TRANSLATIONS_FILE = "translations.tsv"
@@ -48,16 +52,20 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
     for label, beam_size in (("", config.search.beam_size), ("greedy_", 1)):
         translator = build_translator(config, model, transform_dir, beam_size=beam_size, n_best=1)
         began = time.monotonic()
-        translations = translate_texts(translator.translate, sources, config.evaluation.batch_size)
+        translations = []
+        for start in range(0, len(sources), PROGRESS_EVERY):
+            part = sources[start : start + PROGRESS_EVERY]
+            translations += translate_texts(translator.translate, part, config.evaluation.batch_size)
+            left = (time.monotonic() - began) / len(translations) * (len(sources) - len(translations))
+            log.info("beam %d: %d of %d sentences, %.0f s left", beam_size, len(translations), len(sources), left)
         seconds = time.monotonic() - began
-        log.info("%d sentences with beam %d in %.1f s", len(sources), beam_size, seconds)
         scores, signatures = score(translations, references, config, translator.target)
         figures |= {label + name: value for name, value in scores.items()}
         figures[label + "seconds"] = seconds
         columns.append(translations)
-    _write(output_dir / TRANSLATIONS_FILE, "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True)))
+    write_whole(output_dir / TRANSLATIONS_FILE, "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True)))
     report = {"figures": figures, "signatures": signatures, "beam_size": config.search.beam_size}
-    _write(output_dir / EVALUATION_FILE, json.dumps(report, indent=2) + "\n")
+    write_whole(output_dir / EVALUATION_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return figures
 
 
@@ -100,9 +108,3 @@ def score(
 def _tokenized(plain: Sequence[str], target: TextProcessor) -> list[str]:
     tokens = target.tokens_of(tf.constant(list(plain), tf.string)).to_list()
     return [" ".join(token.decode().replace(JOINER, "") for token in row) for row in tokens]
-
-
-def _write(path: Path, content: str) -> None:
-    aside = path.with_name(f".partial-{path.name}")
-    aside.write_text(content, encoding="utf-8")
-    aside.rename(path)

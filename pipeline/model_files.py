@@ -1,6 +1,5 @@
 """From configuration to model, and to disk and back, with a guard that model and vocabularies belong together."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import keras
 
 from models.seq2seq import Seq2Seq
+from pipeline.artifacts import hash_file, write_whole
 from pipeline.config import Config, TextSection
 from preprocessing.errors import DataError
 from preprocessing.special_tokens import START_ID
@@ -44,10 +44,8 @@ def build_model(config: Config, transform_dir: Path) -> Seq2Seq:
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
     """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
-    fingerprints = {side: _fingerprint(vocabulary_file(transform_dir, side)) for side in SIDES}
-    aside = directory / f".partial-{os.getpid()}-{VOCABULARIES_FILE}"
-    aside.write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
-    aside.rename(directory / VOCABULARIES_FILE)
+    fingerprints = {side: hash_file(vocabulary_file(transform_dir, side)) for side in SIDES}
+    write_whole(directory / VOCABULARIES_FILE, json.dumps(fingerprints, indent=2) + "\n")
     aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
     keras.saving.save_model(model, aside, include_optimizer=False)
     aside.rename(directory / MODEL_FILE)
@@ -62,7 +60,7 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
     trained_on = json.loads((trainer_dir / VOCABULARIES_FILE).read_text(encoding="utf-8"))
     for side in SIDES:
         path = vocabulary_file(transform_dir, side)
-        found = _fingerprint(path)
+        found = hash_file(path)
         if found != trained_on[side]:
             raise DataError(
                 f"{path}: expected the vocabulary with SHA-256 {trained_on[side][:12]}… "
@@ -80,7 +78,3 @@ def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **sear
         text_processor(config.target, vocabulary_file(transform_dir, "target")),
         SearchOptions(**{**config.search.model_dump(), **search}),
     )
-
-
-def _fingerprint(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

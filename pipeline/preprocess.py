@@ -34,7 +34,7 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     """
     data, filters = config.data, config.filters
     if data.download and data.directory is None:
-        fetch_files([RemoteFile(item.name, item.url, item.sha256) for item in data.download], str(cache_folder()))
+        fetch_files([RemoteFile(item.name, item.url, item.sha256) for item in data.download], str(cache_folder(data)))
     sources = pair_sources(data)
     given = {source.split for source in sources}
     options = GenerateOptions(
@@ -119,4 +119,10 @@ def statistics(examples: Path, records: Path, output: Path, beam_args: Sequence[
     for side in SIDES:
         metrics[f"train_{side}_tokens"] = described["splits"]["train"][side]["length"]["mean"]
         metrics[f"test_{side}_unknown"] = described["splits"]["test"][side]["unknown_rate"]
+        _log.info(
+            "%s: %.1f tokens a sentence, %.2f %% of the test tokens unknown",
+            side,
+            metrics[f"train_{side}_tokens"],
+            100 * metrics[f"test_{side}_unknown"],
+        )
     return metrics

@@ -39,6 +39,19 @@ def load_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
+def tensorflow_error(error: Exception) -> str | None:
+    """What TensorFlow's runtime says of a file, a device or memory, in one line; `None` for any other exception."""
+    tf = sys.modules.get("tensorflow")
+    if tf is None or not isinstance(error, tf.errors.OpError):
+        return None
+    message = error.message.strip().splitlines()
+    remedy = {
+        tf.errors.DataLossError: "; the file is damaged: delete its folder and run again",
+        tf.errors.ResourceExhaustedError: "; lower training.batch_size or evaluation.batch_size",
+    }
+    return (message[0] if message else type(error).__name__) + remedy.get(type(error), "")
+
+
 def _keep_freed_memory() -> None:
     """Lets glibc keep freed blocks for the next step instead of handing them back to the system at once.
 

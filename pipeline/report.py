@@ -82,6 +82,8 @@ def _next_commands(config: Config, artifacts: Mapping[str, Artifact], arguments:
 def _command(name: str) -> str:
     """How a person types a command of this environment: by name if that finds it, else by path."""
     ours = Path(sys.executable).with_name(name)
+    if not ours.exists():  # a checkout that is not installed
+        return f"python -m {'pipeline' if name == 'heliograph' else 'tensorboard.main'}"
     found = shutil.which(name)
     return name if found and Path(found).samefile(ours) else shlex.quote(_short(ours))
 

@@ -16,10 +16,13 @@ from pipeline import artifacts
 from pipeline.artifacts import Artifact
 from pipeline.interrupts import interruptible
 from pipeline.locks import exclusive
+from preprocessing.errors import DataError
 
 Execute = Callable[[Mapping[str, Path], Path], Mapping[str, Any]]
 
 _log = logging.getLogger("heliograph")
+
+Standing = Literal["up to date", "source missing", "outdated", "missing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +48,11 @@ class State:
     """How a component stands, without executing anything."""
 
     component: str
-    state: Literal["up to date", "outdated", "missing"]
+    state: Standing
     artifact: Artifact | None
-    """The artifact that is up to date; if there is none, the newest of the component, if any."""
+    """The artifact that is up to date; if there is none, the newest of the component, if any. `source missing`: the
+    files from outside are gone, and this is the newest artifact with the same parameters, which serves as up to date.
+    """
 
 
 def run(components: Sequence[Component], root: Path, until: str | None = None) -> dict[str, Artifact]:
@@ -81,12 +86,17 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
     states: list[State] = []
     done: dict[str, Artifact] = {}
     for component in components:
-        artifact = None
+        artifact: Artifact | None = None
+        state: Standing = "up to date"
         if all(name in done for name in component.inputs):
-            artifact = artifacts.find(root, component.name, _identify(component, done, component.external_files()))
+            try:
+                artifact = artifacts.find(root, component.name, _identify(component, done, component.external_files()))
+            except DataError:
+                # What was made of a corpus outlives it: a trained model still translates.
+                artifact, state = _newest_with_same_parameters(component, root), "source missing"
         if artifact is not None:
             done[component.name] = artifact
-            states.append(State(component.name, "up to date", artifact))
+            states.append(State(component.name, state, artifact))
             continue
         others = artifacts.find_all(root, component.name)
         states.append(
@@ -102,6 +112,14 @@ def needed(components: Sequence[Component], until: str) -> list[Component]:
         if component.name in wanted:
             wanted.update(component.inputs)
     return [component for component in components if component.name in wanted]
+
+
+def _newest_with_same_parameters(component: Component, root: Path) -> Artifact | None:
+    identity = (component.version, artifacts.plain(component.parameters))
+    for artifact in artifacts.find_all(root, component.name):
+        if (artifact.manifest.version, artifact.manifest.parameters) == identity:
+            return artifact
+    return None
 
 
 def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: Path, label: str) -> Artifact:

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from models.teacher_forcing import TeacherForcing
+from pipeline.artifacts import write_whole
 from pipeline.callbacks import KeepBest, Progress, TensorBoard
 from pipeline.config import Config, TrainingConfig
 from pipeline.input_data import batches, counted, texts
@@ -20,6 +21,8 @@ log = logging.getLogger("heliograph.train")
 
 LOGS = "logs"
 HISTORY_FILE = "history.json"
+HISTORY = ("perplexity", "teacher_forcing", "val_perplexity", "val_free_running_perplexity")
+"""What the history keeps of each epoch; the other logs of a step are those of the epoch's last batch."""
 SAMPLES = 10
 """Validation sentences that TensorBoard shows translated after each epoch."""
 
@@ -75,8 +78,8 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     except ArithmeticError as error:
         raise DataError(str(error)) from error
     save_model(model, output_dir, transform_dir)
-    series = {name: [float(value) for value in values] for name, values in history.history.items()}
-    (output_dir / HISTORY_FILE).write_text(json.dumps(series, indent=2) + "\n", encoding="utf-8")
+    series = {name: [float(value) for value in history.history[name]] for name in HISTORY}
+    write_whole(output_dir / HISTORY_FILE, json.dumps(series, indent=2) + "\n")
     kept = best.best_epoch - 1
     return {
         "epoch": best.best_epoch,

@@ -1,18 +1,24 @@
 """Lines of text in, lines of text out."""
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+import numpy as np
 import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.model_files import build_translator, load_model
+from preprocessing.errors import DataError
 from serving.translator import Translator
 
 log = logging.getLogger("heliograph.translate")
+
+MAX_LINE_BYTES = 65_536
+"""Longest line that is translated: memory and time grow with it, and a sentence is never that long."""
 
 Signature = Callable[..., Mapping[str, tf.Tensor]]
 
@@ -54,7 +60,13 @@ def load_saved_model(directory: Path) -> Any:
                 "which holds neither saved_model.pb nor a folder named by a number"
             )
         directory = max(versions, key=lambda child: int(child.name))
-    return tf.saved_model.load(str(directory))
+    loaded = tf.saved_model.load(str(directory))
+    absent = {"serving_default", "n_best"} - set(loaded.signatures)
+    if absent:
+        raise UsageError(
+            f"--model: {directory} has no signature {', '.join(sorted(absent))}; was it exported by heliograph?"
+        )
+    return loaded
 
 
 def translate_lines(
@@ -72,11 +84,12 @@ def translate_lines(
 
     Raises:
         UsageError: the SavedModel gives fewer translations than `n_best`.
+        DataError: a line is longer than `MAX_LINE_BYTES`; the lines of the batches before it are translated.
     """
     broken = number = 0
     for lines in _batches(source, 1 if source.isatty() else batch_size):
         texts = [line.decode(errors="replace") for line in lines]
-        broken += sum("\ufffd" in text and b"\xef\xbf\xbd" not in line for text, line in zip(texts, lines, strict=True))
+        broken += sum(text.encode() != line for text, line in zip(texts, lines, strict=True))
         if n_best is None:
             for translation in translate_texts(signatures["serving_default"], texts, batch_size):
                 sink.write(translation + "\n")
@@ -85,7 +98,8 @@ def translate_lines(
             _check_n_best(n_best, answer["scores"].shape[1])
             for row, scores in zip(answer["translations"].numpy(), answer["scores"].numpy(), strict=True):
                 for translation, score in list(zip(row, scores, strict=True))[:n_best]:
-                    sink.write(f"{number} ||| {translation.decode()} ||| {score:.4f}\n")
+                    if np.isfinite(score):  # else there are fewer translations
+                        sink.write(f"{number} ||| {translation.decode()} ||| {score:.4f}\n")
                 number += 1
         sink.flush()
     if broken:
@@ -99,8 +113,16 @@ def _check_n_best(wanted: int, offered: int) -> None:
 
 def _batches(source: BinaryIO, size: int) -> Iterator[list[bytes]]:
     lines: list[bytes] = []
-    for line in source:
-        lines.append(line.removesuffix(b"\n").removesuffix(b"\r"))
+    for number in itertools.count(1):
+        line = source.readline(MAX_LINE_BYTES + 2)
+        if not line:
+            break
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if len(line) > MAX_LINE_BYTES:
+            raise DataError(
+                f"line {number}: expected at most {MAX_LINE_BYTES:,} bytes, got more; split it into sentences"
+            )
+        lines.append(line)
         if len(lines) == size:
             yield lines
             lines = []

@@ -163,7 +163,9 @@ def matching_files(pattern: str) -> list[str]:
             f"{pattern}: expected a file, found a directory; name the file, or a pattern such as {pattern}*"
         )
     try:
-        paths = sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
+        # As in a shell, and as in the fingerprint of a run, a wildcard does not match hidden files.
+        found = [found.path for found in FileSystems.match([pattern])[0].metadata_list]
+        paths = sorted(path for path in found if path == pattern or not path.rsplit("/", 1)[-1].startswith("."))
         # A name such as "corpus[1].txt" is a file before it is a pattern.
         if not paths and FileSystems.exists(pattern):
             paths = [pattern]

@@ -24,11 +24,11 @@ class Reason(StrEnum):
     EMPTY_TARGET = "empty_target"
     """Nothing is left of the target after normalisation."""
     SOURCE_TOO_LONG = "source_too_long"
-    """Training split only: the source has more tokens than `FilterOptions.max_source_length`."""
+    """Not in a given evaluation split: the source has more tokens than `FilterOptions.max_source_length`."""
     TARGET_TOO_LONG = "target_too_long"
-    """Training split only: the target has more tokens than `FilterOptions.max_target_length`."""
+    """Not in a given evaluation split: the target has more tokens than `FilterOptions.max_target_length`."""
     LENGTH_RATIO = "length_ratio"
-    """Training split only: one side is more than `FilterOptions.max_length_ratio` times as long as the other."""
+    """Not in a given evaluation split: one side is over `FilterOptions.max_length_ratio` times as long as the other."""
     SOURCE_IN_OTHER_SPLIT = "source_in_other_split"
     """The same source is in a split that comes first: test before validation before train."""
     DUPLICATE = "duplicate"
@@ -50,7 +50,7 @@ DATA_ERRORS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
-    """What is dropped from the training split; the other splits keep every readable pair with two non-empty sides.
+    """What is dropped; given validation and test splits keep every readable pair with two non-empty sides.
 
     Attributes:
       max_source_length: longest source, in tokens of the source's unit; None for no limit.
@@ -97,7 +97,7 @@ def empty_reason(source: bytes, target: bytes) -> Reason | None:
 
 
 def length_reason(source_length: int, target_length: int, options: FilterOptions) -> Reason | None:
-    """Judges the lengths of a pair of the training split, in tokens; both are at least 1."""
+    """Judges the lengths of a pair, in tokens; both are at least 1."""
     if options.max_source_length is not None and source_length > options.max_source_length:
         return Reason.SOURCE_TOO_LONG
     if options.max_target_length is not None and target_length > options.max_target_length:

@@ -58,7 +58,7 @@ class GenerateOptions:
     salt: str = ""
     shards: int = 8
     max_error_share: float = 0.05
-    max_line_bytes: int = 1 << 20
+    max_line_bytes: int = 1 << 16
 
     def __post_init__(self) -> None:
         """Checks the numbers."""

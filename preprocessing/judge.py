@@ -65,8 +65,8 @@ class JudgePairs(beam.DoFn):
             readable, sources, targets, self._reasons(sources, targets), strict=True
         ):
             split = pair.split or self._choose_split(source)
-            # Only an empty side makes a pair of an evaluation split useless; its length is what is to be measured.
-            if reason is None or (split != "train" and reason not in DATA_ERRORS):
+            # A split that was given for evaluation is what is to be measured: only an empty side makes a pair useless.
+            if reason is None or (pair.split in ("validation", "test") and reason not in DATA_ERRORS):
                 yield pair._replace(split=split, source=source, target=target)
             else:
                 yield _drop(pair, reason)

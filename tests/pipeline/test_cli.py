@@ -43,7 +43,7 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(commands, "build", build)
     monkeypatch.setattr(commands, "load_tensorflow", lambda: None)
     report = types.ModuleType("pipeline.report")
-    report.final_report = lambda config, done: f"report of {config.name}: {', '.join(done)}"
+    report.final_report = lambda config, done, again: f"report of {config.name} ({' '.join(again)}): {', '.join(done)}"
     monkeypatch.setitem(sys.modules, "pipeline.report", report)
     monkeypatch.chdir(tmp_path)
     return noted
@@ -75,7 +75,7 @@ def test_run_reports_and_then_skips(calls, capsys, tmp_path):
     assert cli.main(["run", "dates"]) == 0
     out, err = capsys.readouterr()
     names = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"]
-    assert out == f"report of dates: {', '.join(names)}\n"
+    assert out == f"report of dates (dates): {', '.join(names)}\n"
     assert calls == names
     assert err.splitlines()[0] == "ExampleGen     running…" and len(err.splitlines()) == 12
     assert load(str(tmp_path / "runs" / "dates" / "config.toml")) == load("dates")
@@ -130,7 +130,7 @@ def test_translate_never_trains(calls, monkeypatch, capsys, tmp_path):
     assert cli.main(["train", "dates"]) == 0
     capsys.readouterr()
     assert cli.main(["translate", "dates", "--n-best", "3", "text"]) == 0
-    assert capsys.readouterr().out == "Transform Trainer 3 64 one\nTransform Trainer 3 64 é\n"
+    assert capsys.readouterr().out == "Transform Trainer 3 256 one\nTransform Trainer 3 256 é\n"
     assert cli.main(["translate", "dates", "text", "--model", "m", "--batch-size", "2", "--root", "no"]) == 0
     assert capsys.readouterr().out == "saved m None 2 one\nsaved m None 2 é\n"
     assert cli.main(["translate", "dates", "absent"]) == 1

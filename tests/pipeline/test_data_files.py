@@ -41,9 +41,11 @@ def test_downloads_need_not_be_there_and_a_folder_replaces_them(tmp_path, monkey
     fetched = DataConfig.model_validate({"tsv": "a.tsv", "download": download})
     given = DataConfig.model_validate({"tsv": "a.tsv", "download": download, "directory": str(tmp_path)})
     assert external_files(fetched) == external_files(given) == {"tsv[0] a.tsv": sha256("a")}
-    assert cache_folder() == tmp_path / "cache" / "heliograph"
-    assert locate(fetched, "a.tsv") == str(tmp_path / "cache" / "heliograph" / "a.tsv")
+    assert cache_folder(fetched).parent == tmp_path / "cache" / "heliograph"
+    assert locate(fetched, "a.tsv") == str(cache_folder(fetched) / "a.tsv")
+    other = [{**download[0], "sha256": sha256("b")}]
+    assert cache_folder(DataConfig.model_validate({"tsv": "a.tsv", "download": other})) != cache_folder(fetched)
     assert locate(given, "a.tsv") == str(tmp_path / "a.tsv")
     assert locate(given, "/other.tsv") == "/other.tsv"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "heliograph"
+    assert cache_folder(fetched).parent == Path.home() / ".cache" / "heliograph"

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 import subprocess
@@ -117,6 +118,22 @@ def test_inspect_executes_nothing(bench, root):
     bench.run(root)
     bench.file.write_text("other")
     assert set(states(bench, root).values()) == {"outdated"}
+
+
+def test_what_was_made_of_a_corpus_outlives_it(bench, root):
+    def gone():
+        raise DataError("no such file")
+
+    bench.run(root)
+
+    def found(**changes):
+        read, *others = bench.components()
+        components = [dataclasses.replace(read, external_files=gone, **changes), *others]
+        return {state.component: state.state for state in inspect(components, root)}
+
+    others = {"Count": "up to date", "Show": "up to date", "Other": "up to date"}
+    assert found() == {"Read": "source missing", **others}
+    assert set(found(parameters={"another": 1}).values()) == {"outdated"}
 
 
 @pytest.mark.parametrize("fail", [RuntimeError("broken"), KeyboardInterrupt()])
