@@ -1,6 +1,5 @@
-"""Starting TensorFlow: without its start-up chatter, for standard error belongs to progress, and set up for speed."""
+"""Starting TensorFlow without its start-up chatter, so that standard error belongs to progress and errors."""
 
-import ctypes
 import logging
 import os
 import re
@@ -32,7 +31,6 @@ def load_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     set_environment()
-    _keep_freed_memory()
     with filtered_stderr():
         import tensorflow as tf
 
@@ -50,19 +48,6 @@ def tensorflow_error(error: Exception) -> str | None:
         tf.errors.ResourceExhaustedError: "; lower training.batch_size or evaluation.batch_size",
     }
     return (message[0] if message else type(error).__name__) + remedy.get(type(error), "")
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc keep freed blocks for the next step instead of handing them back to the system at once.
-
-    A training step allocates and frees the same blocks of some megabytes over and over, and each time new pages have to
-    be mapped: without this, forward and backward pass took 1.15 times as long. Other C libraries are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-        mallopt(mmap_threshold, 32 << 20)  # the most that glibc accepts
-        mallopt(trim_threshold, 1 << 30)
 
 
 @contextmanager
