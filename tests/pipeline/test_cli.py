@@ -182,6 +182,11 @@ def test_a_bug_keeps_its_traceback(calls, monkeypatch):
     assert logging.getLogger().handlers == before and logging.getLogger("heliograph").handlers == []
 
 
+def test_a_root_that_beam_would_take_for_a_pattern(calls, capsys):
+    assert cli.main(["run", "dates", "--root", "runs[1]"]) == 2
+    assert "runs[1]: Beam reads *, ? and [ in a path as wildcards" in capsys.readouterr().err
+
+
 def test_a_root_that_cannot_be_written(calls, capsys, tmp_path):
     (tmp_path / "file").touch()
     assert cli.main(["run", "dates", "--root", "file/below"]) == 1

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.quiet import filtered_stderr, set_environment
+from pipeline.quiet import filtered_stderr, set_environment, tensorflow_error
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,3 +30,12 @@ def test_tensorflow_starts_silently():
     code = "from pipeline.quiet import load_tensorflow; load_tensorflow(); import keras; print(keras.backend.backend())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert (done.stdout, done.stderr, done.returncode) == ("tensorflow\n", "", 0)
+
+
+def test_tensorflows_runtime_errors_are_one_line():
+    import tensorflow as tf
+
+    damaged = tf.errors.DataLossError(None, None, "corrupted record at 12\n\t [[node]]")
+    assert tensorflow_error(damaged) == "corrupted record at 12; the file is damaged: delete its folder and run again"
+    assert tensorflow_error(tf.errors.ResourceExhaustedError(None, None, "OOM")).startswith("OOM; lower training.batch")
+    assert tensorflow_error(ValueError("a bug")) is None

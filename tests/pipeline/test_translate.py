@@ -3,10 +3,12 @@
 import io
 
 import pytest
+import tensorflow as tf
 
 from pipeline.errors import UsageError
 from pipeline.export_model import export_model
 from pipeline.translate import load_saved_model, trained_translator, translate_lines, translate_texts
+from preprocessing.errors import DataError
 
 LINES = "eins zwei.\n\nneun neun drei\r\na\u2028b\nlast without newline"
 
@@ -77,3 +79,17 @@ def test_broken_lines_are_counted(translator, caplog):
     with caplog.at_level("WARNING", logger="heliograph"):
         assert len(translated(translator.signatures(), b"eins\n\xff\xfe\nzwei \xed\xa0\x80\n\xef\xbf\xbd\n")) == 4
     assert "2 lines held invalid UTF-8" in caplog.text
+
+
+def test_a_line_of_a_megabyte_is_one_line_of_complaint(translator):
+    content = b"eins\n" + b"x" * 1_000_000 + b"\nzwei\n"
+    with pytest.raises(DataError, match="line 2: expected at most 65,536 bytes, got more"):
+        translated(translator.signatures(), content, batch_size=1)
+
+
+def test_a_foreign_saved_model_is_refused(tmp_path):
+    module = tf.Module()
+    module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([None])], autograph=False)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.double})
+    with pytest.raises(UsageError, match="has no signature n_best; was it exported by heliograph"):
+        load_saved_model(tmp_path)

@@ -52,6 +52,7 @@ def test_every_pair_has_one_outcome_whatever_the_batch(
         ("train", "ÄÖÜx", "A b", "äöüx"),
         ("train", "abcde", "a b", "source_too_long"),
         ("test", "abcde", "a b", "abcde"),
+        (None, "abcde", "a b", "source_too_long"),
         ("train", "abcd", "a b c d e f", "target_too_long"),
         ("train", "abc", "a", "length_ratio"),
         ("validation", "abc", "a", "abc"),
