@@ -55,5 +55,6 @@ def test_downloads_only_without_a_directory(monkeypatch, tmp_path):
     monkeypatch.setattr(preprocess, "generate_examples", lambda *arguments: nothing)
     preprocess.generate(load("multi30k-de-en-tutorial", ["data.directory=/d"]), tmp_path, ())
     assert fetched == []
-    preprocess.generate(load("multi30k-de-en-tutorial"), tmp_path, ())
-    assert fetched == [(6, str(tmp_path / "heliograph"))]
+    config = load("multi30k-de-en-tutorial")
+    preprocess.generate(config, tmp_path, ())
+    assert fetched == [(6, str(cache_folder(config.data)))]
