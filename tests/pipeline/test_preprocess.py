@@ -2,6 +2,7 @@ import pytest
 
 from pipeline import preprocess
 from pipeline.config import DataConfig, load
+from pipeline.data_files import cache_folder
 from preprocessing.corpora import FilePairs, Tsv
 from preprocessing.dates import Dates
 from preprocessing.emoji_names import EmojiNames
