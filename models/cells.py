@@ -32,13 +32,18 @@ CellState = LSTMState | GRUState
 class LSTMSaved(NamedTuple):
     """What the LSTM's backward pass needs from the forward pass, beside the states."""
 
-    gates: tf.Tensor  # [B, 4H] activations i, f, g, o
+    i: tf.Tensor  # [B, H] input gate
+    f: tf.Tensor  # [B, H] forget gate
+    g: tf.Tensor  # [B, H] candidate
+    o: tf.Tensor  # [B, H] output gate
 
 
 class GRUSaved(NamedTuple):
     """What the GRU's backward pass needs from the forward pass, beside the states."""
 
-    gates: tf.Tensor  # [B, 3H] activations z, r and the candidate
+    z: tf.Tensor  # [B, H] update gate
+    r: tf.Tensor  # [B, H] reset gate
+    n: tf.Tensor  # [B, H] candidate
     inner_candidate: tf.Tensor  # [B, H] the state's share of the candidate, before the reset gate
 
 
@@ -62,7 +67,7 @@ def lstm_forward(
     i, f, g, o = tf.split(projected + tf.matmul(state.hidden, recurrent_kernel), 4, axis=-1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     cell = f * state.cell + i * g
-    return LSTMState(o * tf.tanh(cell), cell), LSTMSaved(tf.concat([i, f, g, o], axis=-1))
+    return LSTMState(o * tf.tanh(cell), cell), LSTMSaved(i, f, g, o)
 
 
 def lstm_backward(
@@ -81,7 +86,7 @@ def lstm_backward(
     Returns:
         Gradients with respect to the previous state, to `projected` `[B, 4H]`, and to `h U` `[B, 4H]`.
     """
-    i, f, g, o = tf.split(saved.gates, 4, axis=-1)
+    i, f, g, o = saved
     tanh_cell = tf.tanh(new_state.cell)
     grad_cell = grad_state.cell + grad_state.hidden * o * (1.0 - tanh_cell * tanh_cell)
     grad_gates = tf.concat(
@@ -117,7 +122,7 @@ def gru_forward(
     inner_z, inner_r, inner_n = tf.split(tf.matmul(state.hidden, recurrent_kernel) + recurrent_bias, 3, axis=-1)
     z, r = tf.sigmoid(x_z + inner_z), tf.sigmoid(x_r + inner_r)
     n = tf.tanh(x_n + r * inner_n)
-    return GRUState(z * state.hidden + (1.0 - z) * n), GRUSaved(tf.concat([z, r, n], axis=-1), inner_n)
+    return GRUState(z * state.hidden + (1.0 - z) * n), GRUSaved(z, r, n, inner_n)
 
 
 def gru_backward(
@@ -125,10 +130,10 @@ def gru_backward(
 ) -> tuple[GRUState, tf.Tensor, tf.Tensor]:
     """The derivative of `gru_forward`; arguments and results as of `lstm_backward`, with 3H for 4H."""
     del new_state
-    z, r, n = tf.split(saved.gates, 3, axis=-1)
+    z, r, n, inner_candidate = saved
     grad_z = grad_state.hidden * (state.hidden - n) * z * (1.0 - z)
     grad_n = grad_state.hidden * (1.0 - z) * (1.0 - n * n)
-    grad_r = grad_n * saved.inner_candidate * r * (1.0 - r)
+    grad_r = grad_n * inner_candidate * r * (1.0 - r)
     grad_inner = tf.concat([grad_z, grad_r, grad_n * r], axis=-1)
     grad_hidden = grad_state.hidden * z + tf.matmul(grad_inner, transposed_kernel)
     return GRUState(grad_hidden), tf.concat([grad_z, grad_r, grad_n], axis=-1), grad_inner

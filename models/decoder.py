@@ -14,14 +14,13 @@ from models.states import DecoderState, SourceMemory
 class Decoder(keras.layers.Layer):
     """A recurrent stack that starts from the encoder's final states, and a projection to the vocabulary.
 
-    Two ways to run it, with equal logits: `step`, one token for search, roll-out and serving; `unroll`, a whole
-    sequence for training. `step` is `advance` (the recurrence) and then `project` (the vocabulary); the roll-out calls
-    the two apart, because it needs no logits where the next input is the gold token.
+    Two ways to run it, with equal logits: `step`, one token for search, roll-out and serving; `unroll`, whole sequences
+    for training. Each is a recurrence (`advance`, `unroll_features`) and then `project`, the vocabulary. The roll-out
+    and the loss call the two apart: the one needs no logits where the next input is the gold token, the other none of
+    the padding.
 
     Args:
         **arguments: those of `RecurrentStack`; cell, hidden size and number of layers must be the encoder's.
-
-    Call arguments: those of `unroll`.
     """
 
     def __init__(self, *, name: str = "decoder", **arguments: Any) -> None:
@@ -64,10 +63,10 @@ class Decoder(keras.layers.Layer):
         features, state = self.advance(token_ids, state, memory)
         return self.project(features), state
 
-    def unroll(
+    def unroll_features(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
     ) -> tf.Tensor:
-        """Logits of a whole sequence.
+        """The recurrence of whole sequences; `project` gives the logits.
 
         Args:
             token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
@@ -76,15 +75,19 @@ class Decoder(keras.layers.Layer):
             training: whether dropout is active.
 
         Returns:
-            `[B, T, V]`: at position t the logits of the token that follows input t.
+            Features `[B, T, H]`; those of the padding mean nothing.
         """
-        states = self.initial_state(memory).layers
-        features, _ = self.stack.unroll(token_ids, lengths, states, training=training)
-        return self.project(features)
+        features, _ = self.stack.unroll(token_ids, lengths, self.initial_state(memory).layers, training=training)
+        return features
 
-    def call(self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False) -> tf.Tensor:
-        """See `unroll`."""
-        return self.unroll(token_ids, lengths, memory, training=training)
+    def unroll(
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
+    ) -> tf.Tensor:
+        """Logits `[B, T, V]` of whole sequences: at position t those of the token that follows input t.
+
+        Arguments: those of `unroll_features`.
+        """
+        return self.project(self.unroll_features(token_ids, lengths, memory, training=training))
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

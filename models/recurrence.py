@@ -15,6 +15,7 @@ import tensorflow as tf
 from models import cells
 from models.cells import CellState
 from models.initializers import bias_initializer, weight_initializer
+from models.packing import Packing, any_rows
 
 CellName = Literal["lstm", "gru"]
 
@@ -38,78 +39,85 @@ CELLS: dict[str, CellFunctions] = {
 def run_cell(
     cell: CellFunctions,
     projected: tf.Tensor,
-    lengths: tf.Tensor,
+    packing: Packing,
     state: CellState,
     recurrent_kernel: tf.Tensor,
     recurrent_bias: tf.Tensor,
 ) -> tuple[tf.Tensor, CellState]:
-    """Run a cell over a sequence; differentiable with respect to every floating-point argument.
-
-    Past a row's length the state stays as it was, so the final state is the one after the last real token, and
-    padding changes nothing.
+    """Run a cell over packed sequences; differentiable with respect to every floating-point argument.
 
     Args:
         cell: one of `CELLS`.
-        projected: time-major `[T, B, G H]`, the inputs' share of the pre-activations, G the number of gates.
-        lengths: `[B]` int, real steps of each row.
-        state: the state before the first step.
+        projected: packed `[N, G H]`, the inputs' share of the pre-activations, G the number of gates.
+        packing: where the N steps belong.
+        state: the state before the first step, rows in the batch's order.
         recurrent_kernel: `[H, G H]`.
         recurrent_bias: `[G H]`; ignored by the LSTM.
 
     Returns:
-        Hidden states, time-major `[T, B, H]`, and the final state.
+        Hidden states, packed `[N, H]`, and the state after each row's last step, rows in the batch's order.
     """
-    steps = tf.shape(projected)[0]
-    keep = tf.sequence_mask(lengths, steps)  # [B, T]
-    keep = tf.transpose(keep)[:, :, tf.newaxis]  # --> [T, B, 1]
 
     @tf.custom_gradient
-    def run(projected: tf.Tensor, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor, *state: tf.Tensor) -> Any:
-        history, saved = _forward_loop(cell, projected, keep, cell.state_type(*state), recurrent_kernel, recurrent_bias)
-        hidden = history.hidden.stack()  # [T + 1, B, H]
-        final = [array.read(steps) for array in history]
+    def run(projected: tf.Tensor, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor, *fields: tf.Tensor) -> Any:
+        state = cell.state_type(*(tf.gather(values, packing.rows) for values in fields))
+        history, saved = _forward_loop(cell, projected, packing, state, recurrent_kernel, recurrent_bias)
+        # [initial states; packed steps], the layout that `Packing.entering` and `Packing.final` point into
+        states = [array.concat() for array in history]
+        final = [tf.gather(values, packing.final) for values in states]
+        rows = tf.size(packing.rows)
 
         def gradient(grad_hidden: tf.Tensor, *grad_final: tf.Tensor) -> Any:
+            ended = cell.state_type(*(tf.gather(grad, packing.rows) for grad in grad_final))
             grad_projected, grad_inner, grad_state = _backward_loop(
-                cell, grad_hidden, cell.state_type(*grad_final), keep, history, saved, recurrent_kernel
+                cell, grad_hidden, ended, packing, history, saved, recurrent_kernel
             )
-            flat_hidden = tf.reshape(hidden[:-1], [-1, recurrent_kernel.shape[0]])  # [T B, H] before each step
-            flat_inner = tf.reshape(grad_inner, [-1, recurrent_kernel.shape[1]])  # [T B, G H]
-            grad_kernel = tf.matmul(flat_hidden, flat_inner, transpose_a=True)
-            return grad_projected, grad_kernel, tf.reduce_sum(flat_inner, axis=0), *grad_state
+            entering = tf.gather(states[0], packing.entering)  # --> [N, H], the hidden state before each step
+            grad_kernel = tf.matmul(entering, grad_inner, transpose_a=True)
+            batch_order = tf.argsort(packing.rows)
+            grad_fields = (tf.gather(grad, batch_order) for grad in grad_state)
+            return grad_projected, grad_kernel, tf.reduce_sum(grad_inner, axis=0), *grad_fields
 
-        return (hidden[1:], *final), gradient
+        return (states[0][rows:], *final), gradient
 
     hidden, *final = run(projected, recurrent_kernel, recurrent_bias, *state)
-    return tf.ensure_shape(hidden, [None, None, recurrent_kernel.shape[0]]), cell.state_type(*final)
+    return tf.ensure_shape(hidden, [None, recurrent_kernel.shape[0]]), cell.state_type(*final)
 
 
 def _forward_loop(
     cell: CellFunctions,
     projected: tf.Tensor,
-    keep: tf.Tensor,
+    packing: Packing,
     state: Any,
     recurrent_kernel: tf.Tensor,
     recurrent_bias: tf.Tensor,
 ) -> tuple[Any, Any]:
-    """TensorArrays of all states (entry t before step t, entry T the last) and of all saved activations."""
-    steps = tf.shape(projected)[0]
+    """TensorArrays of all states (entry t before step t) and of all saved activations.
+
+    Entry t + 1 of the states and entry t of the activations have `packing.counts[t]` rows: those that have a step t.
+    """
+    steps = tf.size(packing.counts)
+    width = recurrent_kernel.shape[0]
 
     def array(size: tf.Tensor) -> tf.TensorArray:
-        return tf.TensorArray(projected.dtype, size=size, clear_after_read=False)
-
-    def write(arrays: Any, t: tf.Tensor, values: Any) -> Any:
-        return type(values)(*(array.write(t, value) for array, value in zip(arrays, values, strict=True)))
+        return tf.TensorArray(
+            projected.dtype, size=size, clear_after_read=False, infer_shape=False, element_shape=[None, width]
+        )
 
     def body(t: tf.Tensor, state: Any, history: Any, saved: Any) -> Any:
-        new_state, activations = cell.forward(projected[t], state, recurrent_kernel, recurrent_bias)
-        new_state = _select(keep[t], new_state, state)
-        return t + 1, new_state, write(history, t + 1, new_state), write(saved, t, activations)
+        count, offset = packing.counts[t], packing.offsets[t]
+        state = cell.state_type(*(values[:count] for values in state))
+        state, activations = cell.forward(projected[offset : offset + count], state, recurrent_kernel, recurrent_bias)
+        return t + 1, state, _write(history, t + 1, state), _write(saved, t, activations)
 
-    history = write([array(steps + 1) for _ in state], 0, state)
+    history = _write(cell.state_type(*(array(steps + 1) for _ in state)), 0, state)
     saved = cell.saved_type(*(array(steps) for _ in cell.saved_type._fields))
     _, _, history, saved = tf.while_loop(
-        lambda t, *_: t < steps, body, (0, state, history, saved), maximum_iterations=steps
+        lambda t, *_: t < steps,
+        body,
+        (0, state, history, saved),
+        shape_invariants=(tf.TensorShape([]), any_rows(state), _scalars(history), _scalars(saved)),
+        maximum_iterations=steps,
     )
     return history, saved
 
@@ -118,42 +126,60 @@ def _backward_loop(
     cell: CellFunctions,
     grad_hidden: tf.Tensor,
     grad_final: Any,
-    keep: tf.Tensor,
+    packing: Packing,
     history: Any,
     saved: Any,
     recurrent_kernel: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, Any]:
-    """Gradients to the projected inputs and to `h U` `[T, B, G H]`, and to the initial state."""
-    steps = tf.shape(grad_hidden)[0]
+    """Gradients to the projected inputs and to `h U`, packed `[N, G H]`, and to the initial state, sorted rows."""
+    steps = tf.size(packing.counts)
     transposed_kernel = tf.transpose(recurrent_kernel)
 
     def at(arrays: Any, t: tf.Tensor) -> Any:
         return type(arrays)(*(array.read(t) for array in arrays))
 
-    def body(t: tf.Tensor, grad_state: Any, to_projected: tf.TensorArray, to_inner: tf.TensorArray) -> Any:
-        grad_state = grad_state._replace(hidden=grad_state.hidden + grad_hidden[t])
-        # A padded step computed nothing: no gradient enters its cell, and the state's gradient passes it unchanged.
-        entering = _select(keep[t], grad_state, cell.state_type(*map(tf.zeros_like, grad_state)))
-        leaving, grad_projected, grad_inner = cell.backward(
-            entering, at(history, t), at(history, t + 1), at(saved, t), transposed_kernel
+    def join(running: Any, rows: tf.Tensor) -> Any:
+        """Rows that have a later step carry its gradient; those that end here begin with that of the final state."""
+        going_on = tf.shape(running[0])[0]
+        pairs = zip(running, grad_final, strict=True)
+        return cell.state_type(*(tf.concat([values, final[going_on:rows]], axis=0) for values, final in pairs))
+
+    def body(t: tf.Tensor, running: Any, to_projected: tf.TensorArray, to_inner: tf.TensorArray) -> Any:
+        count, offset = packing.counts[t], packing.offsets[t]
+        grad_state = join(running, count)
+        grad_state = grad_state._replace(hidden=grad_state.hidden + grad_hidden[offset : offset + count])
+        before = cell.state_type(*(values[:count] for values in at(history, t)))
+        grad_state, grad_projected, grad_inner = cell.backward(
+            grad_state, before, at(history, t + 1), at(saved, t), transposed_kernel
         )
-        grad_state = _select(keep[t], leaving, grad_state)
         return t - 1, grad_state, to_projected.write(t, grad_projected), to_inner.write(t, grad_inner)
 
-    arrays = [tf.TensorArray(grad_hidden.dtype, size=steps) for _ in range(2)]
-    _, grad_state, to_projected, to_inner = tf.while_loop(
-        lambda t, *_: t >= 0, body, (steps - 1, grad_final, *arrays), maximum_iterations=steps
+    width = recurrent_kernel.shape[1]
+    arrays = [
+        tf.TensorArray(grad_hidden.dtype, size=steps, infer_shape=False, element_shape=[None, width]) for _ in range(2)
+    ]
+    none = cell.state_type(*(values[:0] for values in grad_final))
+    _, running, to_projected, to_inner = tf.while_loop(
+        lambda t, *_: t >= 0,
+        body,
+        (steps - 1, none, *arrays),
+        shape_invariants=(tf.TensorShape([]), any_rows(none), *_scalars(arrays)),
+        maximum_iterations=steps,
     )
-    return to_projected.stack(), to_inner.stack(), grad_state
+    return to_projected.concat(), to_inner.concat(), join(running, tf.size(packing.rows))
 
 
-def _select(keep: tf.Tensor, new: Any, old: Any) -> Any:
-    """`new` in the rows where `keep` `[B, 1]` holds, else `old`, for every tensor of a state."""
-    return type(new)(*(tf.where(keep, n, o) for n, o in zip(new, old, strict=True)))
+def _write(arrays: Any, t: tf.Tensor, values: Any) -> Any:
+    return type(values)(*(array.write(t, value) for array, value in zip(arrays, values, strict=True)))
+
+
+def _scalars(arrays: Any) -> Any:
+    """Shape invariants of TensorArrays in a loop: there they are scalar handles."""
+    return tf.nest.map_structure(lambda _: tf.TensorShape([]), arrays)
 
 
 class Recurrent(keras.layers.Layer):
-    """A recurrent layer with two faces: `unroll` over a whole sequence, and one `step`.
+    """A recurrent layer with two faces: `unroll` over whole packed sequences, and one `step`.
 
     Use the subclasses `LSTM` and `GRU`. Both faces share the weights, and repeated steps equal the unrolled sequence.
 
@@ -206,28 +232,21 @@ class Recurrent(keras.layers.Layer):
         )
         return new_state.hidden, new_state
 
-    def unroll(self, inputs: tf.Tensor, lengths: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        """A whole sequence at once.
+    def unroll(self, inputs: tf.Tensor, packing: Packing, state: Any) -> tuple[tf.Tensor, Any]:
+        """Whole sequences at once.
 
         Args:
-            inputs: `[B, T, I]`, padded on the right.
-            lengths: `[B]` int, the number of real steps; further steps leave the state as it is.
-            state: the state before the first step.
+            inputs: `[N, I]`, packed.
+            packing: where the N steps belong.
+            state: the state before the first step, `[B, H]` in each field.
 
         Returns:
-            Outputs `[B, T, H]` and the state after each row's last real step.
+            Outputs, packed `[N, H]`, and the state after each row's last step.
         """
         input_bias, state_bias = self._biases()
-        time_major = tf.transpose(inputs, [1, 0, 2])  # --> [T, B, I]
-        projected = tf.tensordot(time_major, tf.convert_to_tensor(self.kernel), 1) + input_bias  # --> [T, B, G H]
+        projected = tf.matmul(inputs, tf.convert_to_tensor(self.kernel)) + input_bias  # --> [N, G H]
         recurrent_kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        hidden, state = run_cell(CELLS[self.cell], projected, lengths, state, recurrent_kernel, state_bias)
-        return tf.transpose(hidden, [1, 0, 2]), state
-
-    def call(self, inputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        """Outputs `[B, T, H]` of a sequence from a state of zeros."""
-        outputs, _ = self.unroll(inputs, lengths, self.zero_state(tf.shape(inputs)[0]))
-        return outputs
+        return run_cell(CELLS[self.cell], projected, packing, state, recurrent_kernel, state_bias)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

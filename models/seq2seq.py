@@ -120,12 +120,23 @@ class Seq2Seq(keras.Model):
     def decoder_inputs(self, batch: Batch, memory: SourceMemory, gold: tf.Tensor) -> tf.Tensor:
         """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
         return roll_out(
-            lambda token_ids, state: self.decoder.advance(token_ids, state, memory),
+            self.decoder.advance,
             self.decoder.project,
             self.decoder.initial_state(memory),
+            memory,
             shift_right(batch["target_ids"], self.start_id),
             gold,
+            batch["target_lengths"],
         )
+
+    def cross_entropy(
+        self, batch: Batch, inputs: tf.Tensor, memory: SourceMemory, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as float32 scalars."""
+        features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, training=training)
+        real = tf.sequence_mask(batch["target_lengths"], tf.shape(inputs)[1])
+        logits = self.decoder.project(tf.boolean_mask(features, real))  # --> [N, V], no padding
+        return token_cross_entropy(logits, tf.boolean_mask(batch["target_ids"], real))
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One update; Keras calls it, outside AutoGraph."""
@@ -137,8 +148,7 @@ class Seq2Seq(keras.Model):
             memory = self.encoder(batch["source_ids"], batch["source_lengths"], training=True)
             with tape.stop_recording():
                 inputs = self.decoder_inputs(batch, memory, gold)
-            logits = self.decoder.unroll(inputs, batch["target_lengths"], memory, training=True)
-            nll, tokens = token_cross_entropy(logits, batch["target_ids"], batch["target_lengths"])
+            nll, tokens = self.cross_entropy(batch, inputs, memory, training=True)
             loss = tf.math.divide_no_nan(nll, tokens)
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -151,8 +161,7 @@ class Seq2Seq(keras.Model):
         gold_inputs = shift_right(batch["target_ids"], self.start_id)
         own_inputs = self.decoder_inputs(batch, memory, tf.zeros_like(gold_inputs, tf.bool))
         for metric, inputs in ((self.perplexity, gold_inputs), (self.free_running_perplexity, own_inputs)):
-            logits = self.decoder.unroll(inputs, batch["target_lengths"], memory)
-            metric.update_state(*token_cross_entropy(logits, batch["target_ids"], batch["target_lengths"]))
+            metric.update_state(*self.cross_entropy(batch, inputs, memory))
         return {metric.name: metric.result() for metric in self.metrics}
 
     def get_config(self) -> dict[str, Any]:

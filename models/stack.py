@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from models.cells import CellState
 from models.initializers import weight_initializer
+from models.packing import pack, pack_lengths, unpack
 from models.recurrence import LAYERS, CellName
 
 
@@ -84,19 +85,25 @@ class RecurrentStack(keras.layers.Layer):
     def unroll(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, states: tuple[CellState, ...], training: bool = False
     ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
-        """A whole sequence: ids `[B, T]` to the top layer's outputs `[B, T, H]` and the states at each row's end."""
-        outputs = self.embedding(token_ids)  # --> [B, T, E]
+        """Whole sequences at once.
+
+        Args:
+            token_ids: `[B, T]` int, padded on the right.
+            lengths: `[B]` int, real tokens of each row.
+            states: the state before the first token, one a layer.
+            training: whether dropout is active.
+
+        Returns:
+            The top layer's outputs `[B, T, H]`, zero in the padding, and the states after each row's last token.
+        """
+        packing = pack_lengths(lengths, tf.shape(token_ids)[1])
+        outputs = self.embedding(pack(token_ids, packing))  # --> [N, E]
         final_states = []
         for layer, state in zip(self.layers, states, strict=True):
             outputs = self.dropout(outputs, training=training)
-            outputs, state = layer.unroll(outputs, lengths, state)
+            outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
-        return outputs, tuple(final_states)
-
-    def call(self, token_ids: tf.Tensor, lengths: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Outputs `[B, T, H]` from states of zeros."""
-        outputs, _ = self.unroll(token_ids, lengths, self.zero_states(tf.shape(token_ids)[0]), training=training)
-        return outputs
+        return unpack(outputs, packing), tuple(final_states)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

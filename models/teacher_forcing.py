@@ -13,7 +13,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from models.states import DecoderState
+from models.packing import any_rows, pack_lengths
+from models.states import DecoderState, SourceMemory
 
 Schedule = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 CoinKind = Literal["batch", "token"]
@@ -104,48 +105,55 @@ def shift_right(target_ids: tf.Tensor, start_id: int) -> tf.Tensor:
 
 
 def roll_out(
-    advance: Callable[[tf.Tensor, DecoderState], tuple[tf.Tensor, DecoderState]],
+    advance: Callable[[tf.Tensor, DecoderState, SourceMemory], tuple[tf.Tensor, DecoderState]],
     project: Callable[[tf.Tensor], tf.Tensor],
     state: DecoderState,
+    memory: SourceMemory,
     gold_inputs: tf.Tensor,
     gold: tf.Tensor,
+    lengths: tf.Tensor,
 ) -> tf.Tensor:
     """The decoder inputs of the classic loop: gold where the coin says so, else the model's previous prediction.
 
-    It runs no further than the last input that is not gold, and projects to the vocabulary only where some row needs
-    the model's own word.
+    It computes only what decides an input: a row goes no further than its last input that is not gold, and only rows
+    that need the model's own word are projected to the vocabulary.
 
     Args:
-        advance: `(token_ids [B], state) -> (features [B, H], state)`, without dropout.
+        advance: `(token_ids [B], state, memory) -> (features [B, H], state)`, without dropout, for any B.
         project: `features [B, H] -> logits [B, V]`.
         state: the decoder's initial state.
+        memory: the encoder's result; like the state, every tensor in it has the batch first.
         gold_inputs: `[B, T]` int, start token first.
         gold: `[B, T]` bool, true where the input is gold; the first column is not looked at.
+        lengths: `[B]` int, real inputs of each row; the padding after them stays as it is in `gold_inputs`.
 
     Returns:
         `[B, T]`, of the dtype of `gold_inputs`.
     """
-    own_columns = tf.where(tf.reduce_any(~gold[:, 1:], axis=0))[:, 0]  # input positions less 1
-    steps = tf.cast(tf.reduce_max(tf.concat([[-1], own_columns], axis=0)), tf.int32) + 1
-    gold_columns = tf.transpose(gold_inputs)  # --> [T, B]
-    gold_coins = tf.transpose(gold)
+    own = ~gold & tf.sequence_mask(lengths, tf.shape(gold)[1])
+    # A row is done when its last own input is known: after as many steps as that input's position.
+    positions = tf.range(tf.shape(gold)[1])
+    packing = pack_lengths(tf.reduce_max(tf.where(own, positions, 0), axis=1), tf.shape(gold)[1])
+    inputs, own, state, memory = tf.nest.map_structure(
+        lambda values: tf.gather(values, packing.rows), (gold_inputs, own, state, memory)
+    )
+    inputs, own = tf.transpose(inputs), tf.transpose(own)  # --> [T, B]
 
     def body(t: tf.Tensor, token_ids: tf.Tensor, state: DecoderState, inputs: tf.Tensor) -> Any:
-        features, state = advance(token_ids, state)
-        next_gold, coin = gold_columns[t + 1], gold_coins[t + 1]
-
-        def own_word() -> tf.Tensor:
-            predicted = tf.argmax(project(features), axis=-1, output_type=next_gold.dtype)
-            return tf.where(coin, next_gold, predicted)
-
-        next_ids = tf.cond(tf.reduce_all(coin), lambda: next_gold, own_word)
-        next_ids.set_shape(token_ids.shape)
-        return t + 1, next_ids, state, tf.tensor_scatter_nd_update(inputs, [[t + 1]], next_ids[tf.newaxis])
+        count = packing.counts[t]
+        token_ids, state, active = tf.nest.map_structure(lambda values: values[:count], (token_ids, state, memory))
+        features, state = advance(token_ids, state, active)
+        own_rows = tf.where(own[t + 1])  # [rows, 1]; all of them are active
+        logits = project(tf.gather_nd(features, own_rows))
+        predicted = tf.argmax(logits, axis=-1, output_type=inputs.dtype)
+        token_ids = tf.tensor_scatter_nd_update(inputs[t + 1], own_rows, predicted)
+        return t + 1, token_ids, state, tf.tensor_scatter_nd_update(inputs, [[t + 1]], token_ids[tf.newaxis])
 
     *_, inputs = tf.while_loop(
-        lambda t, *_: t < steps,
+        lambda t, *_: t < tf.size(packing.counts),
         body,
-        (0, gold_columns[0], state, gold_columns),
-        maximum_iterations=tf.shape(gold_inputs)[1],
+        (0, inputs[0], state, inputs),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None]), any_rows(state), inputs.shape),
+        maximum_iterations=tf.size(packing.counts),
     )
-    return tf.stop_gradient(tf.transpose(inputs))
+    return tf.stop_gradient(tf.gather(tf.transpose(inputs), tf.argsort(packing.rows)))

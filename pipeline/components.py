@@ -63,8 +63,8 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
 
     data = config.data
     parameters: dict[str, Any] = {
-        "source": _text(config.source),
-        "target": _text(config.target),
+        "source": config.source.text_options(),
+        "target": config.target.text_options(),
         "filters": config.filters.model_dump(),
         "fractions": [data.validation_fraction, data.test_fraction],
         "shards": data.shards,
@@ -162,11 +162,6 @@ def _exporter(config: Config) -> Component:
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),
     )
-
-
-def _text(section: TextSection) -> dict[str, Any]:
-    """The part of a text section that says how text is normalised and split, without the vocabulary."""
-    return section.model_dump(include={"unit", "normalization", "lowercase"})
 
 
 def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:

@@ -165,6 +165,10 @@ class TextSection(Section):
     max_vocabulary: int = Field(default=30_000, ge=1)
     """Largest number of tokens in the vocabulary, the most frequent ones, besides the special tokens."""
 
+    def text_options(self) -> dict[str, Any]:
+        """How text is normalised and split, without the vocabulary: the fields of `preprocessing.text.TextConfig`."""
+        return self.model_dump(include={"unit", "normalization", "lowercase"})
+
 
 class FiltersConfig(Section):
     """Which sentence pairs are kept; every dropped pair is counted under the name of its reason."""
@@ -227,6 +231,10 @@ class TrainingConfig(Section):
     """Passes over the training split."""
     batch_size: Count = 128
     """Sentence pairs per update."""
+    bucket_by_length: bool = False
+    """Whether a batch holds pairs of similar lengths. It saves padding where the network computes padding, which the
+    recurrent networks here don't, but random batches learn faster: a batch of one length pulls the end token's
+    probability to that length."""
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's step size (at the start, if it decays)."""
     decay: Literal["constant", "cosine"] = "constant"

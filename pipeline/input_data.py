@@ -1,4 +1,4 @@
-"""TFRecords to the batches that the model eats: shuffled, bucketed by length, padded on the right."""
+"""TFRecords to the batches that the model eats: shuffled, perhaps bucketed by length, padded on the right."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +19,18 @@ SHUFFLE_BUFFER = 65_536
 """Pairs held for shuffling. The records of the training split lie in random order already."""
 
 
-def batches(directory: Path, split: str, batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
+def batches(
+    directory: Path, split: str, batch_size: int, shuffle_seed: int | None = None, by_length: bool = False
+) -> tf.data.Dataset:
     """Batches of one split, as `models.seq2seq.Batch`.
 
     Args:
         directory: the Transform component's records.
         split: `"train"`, `"validation"` or `"test"`.
-        batch_size: sentence pairs per batch; the last batch of each bucket may hold fewer.
-        shuffle_seed: seed of the order, which is another one in each epoch; `None` keeps the records' order within
-            each bucket.
+        batch_size: sentence pairs per batch; the last batch (of each bucket) may hold fewer.
+        shuffle_seed: seed of the order, which is another one in each epoch; `None` keeps the records' order (within
+            each bucket).
+        by_length: whether a batch holds pairs of similar lengths only.
     """
     records = tf.data.TFRecordDataset(record_files(str(directory), split), compression_type="GZIP")
     pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
@@ -35,21 +38,25 @@ def batches(directory: Path, split: str, batch_size: int, shuffle_seed: int | No
     pairs = pairs.map(lambda pair: {name: tf.convert_to_tensor(value) for name, value in pair.items()})
     if shuffle_seed is not None:
         pairs = pairs.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=True)
-    boundaries = bucket_boundaries()
-    bucketed = pairs.bucket_by_sequence_length(
-        lambda pair: tf.maximum(pair["source_lengths"], pair["target_lengths"]),
-        bucket_boundaries=boundaries,
-        bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
-        padding_values={
-            "source_ids": PADDING_ID,
-            "source_lengths": None,  # scalars, nothing to pad
-            "target_ids": PADDING_ID,
-            "target_lengths": None,
-        },
-    )
+    padding = {
+        "source_ids": PADDING_ID,
+        "source_lengths": None,  # scalars, nothing to pad
+        "target_ids": PADDING_ID,
+        "target_lengths": None,
+    }
+    if by_length:
+        boundaries = bucket_boundaries()
+        padded = pairs.bucket_by_sequence_length(
+            lambda pair: tf.maximum(pair["source_lengths"], pair["target_lengths"]),
+            bucket_boundaries=boundaries,
+            bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
+            padding_values=padding,
+        )
+    else:
+        padded = pairs.padded_batch(batch_size, padding_values=padding)
     options = tf.data.Options()
     options.deterministic = True
-    return bucketed.prefetch(4).with_options(options)
+    return padded.prefetch(4).with_options(options)
 
 
 def _parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

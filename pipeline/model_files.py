@@ -13,28 +13,21 @@ from pipeline.config import Config, TextSection
 from preprocessing.errors import DataError
 from preprocessing.special_tokens import START_ID
 from preprocessing.text import TextConfig, TextProcessor
-from preprocessing.vocabulary import read_vocabulary
+from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 from serving.translator import SearchOptions, Translator
 
 MODEL_FILE = "model.keras"
 VOCABULARIES_FILE = "vocabularies.json"
-SIDES = ("source", "target")
 
 
-def vocabulary_file(transform_dir: Path, side: str) -> Path:
-    """Where the Transform component keeps a side's vocabulary."""
-    return transform_dir / f"{side}.vocabulary.tsv"
-
-
-def text_processor(section: TextSection, vocabulary: Path) -> TextProcessor:
-    """A side's text processing."""
-    config = TextConfig(unit=section.unit, normalization=section.normalization, lowercase=section.lowercase)
-    return TextProcessor(read_vocabulary(str(vocabulary)), config)
+def text_processor(section: TextSection, vocabulary: str) -> TextProcessor:
+    """A side's text processing, with the vocabulary in a file."""
+    return TextProcessor(read_vocabulary(vocabulary), TextConfig(**section.text_options()))
 
 
 def build_model(config: Config, transform_dir: Path) -> Seq2Seq:
     """A new model for the vocabularies in `transform_dir`."""
-    sizes = {side: len(read_vocabulary(str(vocabulary_file(transform_dir, side)))) for side in SIDES}
+    sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
     model: dict[str, Any] = config.model.model_dump()
     model["init_scale"] = model["init_scale"] or None
     return Seq2Seq(
@@ -44,7 +37,7 @@ def build_model(config: Config, transform_dir: Path) -> Seq2Seq:
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
     """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
-    fingerprints = {side: hash_file(vocabulary_file(transform_dir, side)) for side in SIDES}
+    fingerprints = {side: hash_file(Path(vocabulary_file(transform_dir, side))) for side in SIDES}
     write_whole(directory / VOCABULARIES_FILE, json.dumps(fingerprints, indent=2) + "\n")
     aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
     keras.saving.save_model(model, aside, include_optimizer=False)
@@ -59,7 +52,7 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
     """
     trained_on = json.loads((trainer_dir / VOCABULARIES_FILE).read_text(encoding="utf-8"))
     for side in SIDES:
-        path = vocabulary_file(transform_dir, side)
+        path = Path(vocabulary_file(transform_dir, side))
         found = hash_file(path)
         if found != trained_on[side]:
             raise DataError(

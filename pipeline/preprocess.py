@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, DataConfig, TextSection
+from pipeline.config import Config, DataConfig
 from pipeline.data_files import cache_folder, locate
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
 from preprocessing.dates import Dates
@@ -14,11 +14,11 @@ from preprocessing.download import RemoteFile, fetch_files
 from preprocessing.emoji_names import EmojiNames
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
-from preprocessing.statistics import SIDES
 from preprocessing.statistics import statistics as run_statistics
 from preprocessing.text import TextConfig
 from preprocessing.transform import TransformOptions
 from preprocessing.transform import transform as run_transform
+from preprocessing.vocabulary import SIDES
 
 _log = logging.getLogger("heliograph.preprocess")
 
@@ -38,8 +38,8 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     sources = pair_sources(data)
     given = {source.split for source in sources}
     options = GenerateOptions(
-        source_text=text_config(config.source),
-        target_text=text_config(config.target),
+        source_text=TextConfig(**config.source.text_options()),
+        target_text=TextConfig(**config.target.text_options()),
         filters=FilterOptions(
             max_source_length=filters.max_source_tokens,
             max_target_length=filters.max_target_tokens,
@@ -62,11 +62,6 @@ def pair_sources(data: DataConfig) -> list[PairSource]:
     given = [source for split in splits if (source := _files(data, f"{split}_", split)) is not None]
     rest: Split | None = "train" if len(given) == len(splits) else None
     return [_corpus(data, rest), *given]
-
-
-def text_config(section: TextSection) -> TextConfig:
-    """How text is normalised and split, for preprocessing."""
-    return TextConfig(unit=section.unit, normalization=section.normalization, lowercase=section.lowercase)
 
 
 def _corpus(data: DataConfig, split: Split | None) -> PairSource:
@@ -93,8 +88,8 @@ def _files(data: DataConfig, prefix: str, split: Split | None) -> PairSource | N
 def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
     """Makes the vocabularies and the records with ids; returns sizes and counts."""
     options = TransformOptions(
-        source=text_config(config.source),
-        target=text_config(config.target),
+        source=TextConfig(**config.source.text_options()),
+        target=TextConfig(**config.target.text_options()),
         source_min_count=config.source.min_count,
         target_min_count=config.target.min_count,
         source_max_size=config.source.max_vocabulary,

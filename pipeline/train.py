@@ -45,7 +45,9 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     keras.utils.set_random_seed(training.seed)
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    train_set = counted(batches(transform_dir, "train", training.batch_size, shuffle_seed=training.seed))
+    train_set = counted(
+        batches(transform_dir, "train", training.batch_size, training.seed, by_length=training.bucket_by_length)
+    )
     validation_set = counted(batches(transform_dir, "validation", training.batch_size))
     for split, dataset in (("training", train_set), ("validation", validation_set)):
         if dataset.cardinality() == 0:

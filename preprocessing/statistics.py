@@ -34,11 +34,10 @@ from preprocessing.errors import DataError
 from preprocessing.examples import Record, record_files, splits_of
 from preprocessing.records import write_whole
 from preprocessing.special_tokens import UNKNOWN_ID
-from preprocessing.transform import ReadPairRecords, vocabulary_file
-from preprocessing.vocabulary import read_vocabulary
+from preprocessing.transform import ReadPairRecords
+from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 
 STATISTICS_FILE = "statistics.json"
-SIDES = ("source", "target")
 PERCENTILES = (50, 95, 99)
 
 

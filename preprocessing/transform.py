@@ -7,7 +7,6 @@ The vocabularies reach the workers of the second pipeline as files, not as a sid
 those.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,15 @@ from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, Record, WriteShards, from_example, record_files, splits_of, to_example
 from preprocessing.records import read_records
 from preprocessing.text import TextConfig, TextProcessor
-from preprocessing.vocabulary import BATCH, CountTokens, TopTokens, read_vocabulary, write_vocabulary
+from preprocessing.vocabulary import (
+    BATCH,
+    SIDES,
+    CountTokens,
+    TopTokens,
+    read_vocabulary,
+    vocabulary_file,
+    write_vocabulary,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +68,6 @@ class TransformOptions:
                 raise ValueError(f"{name} must be at least 1; received {value}")
 
 
-def vocabulary_file(directory: str, side: str) -> str:
-    """Names the vocabulary of a side ("source" or "target") in Transform's directory."""
-    return os.path.join(directory, f"{side}.vocabulary.tsv")
-
-
 def transform(
     examples_dir: str, output_dir: str, options: TransformOptions, beam_args: Sequence[str] = ()
 ) -> dict[str, int]:
@@ -88,7 +90,7 @@ def transform(
     if TRAIN not in files:
         raise DataError(f"{examples_dir}: expected records of split {TRAIN!r}, found none; run ExampleGen first")
     counted = run(lambda pipeline: _build_vocabularies(pipeline, files[TRAIN], output_dir, options), beam_args)
-    sizes = {side: len(read_vocabulary(vocabulary_file(output_dir, side))) for side in ("source", "target")}
+    sizes = {side: len(read_vocabulary(vocabulary_file(output_dir, side))) for side in SIDES}
     encoded = run(lambda pipeline: _encode_splits(pipeline, files, output_dir, options), beam_args)
     return {
         "source_vocabulary_size": sizes["source"],

@@ -15,6 +15,7 @@ line end needs an escape.
 """
 
 import heapq
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,6 +35,15 @@ TokenCount = tuple[str, int]
 
 BATCH = {"min_batch_size": 64, "max_batch_size": 1024}
 """Sentences per call into TensorFlow: enough to hide the cost of a call, few enough to hold in memory."""
+
+
+SIDES = ("source", "target")
+"""The two languages of a pair, as they are called in names of files and fields."""
+
+
+def vocabulary_file(directory: str | os.PathLike[str], side: str) -> str:
+    """The path of a side's vocabulary among the outputs of Transform."""
+    return os.path.join(directory, f"{side}.vocabulary.tsv")
 
 
 def read_vocabulary(path: str) -> list[str]:

@@ -16,7 +16,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def lstm(inputs, lengths, kernel, recurrent_kernel, bias, hidden, cell):
-    """One LSTM layer, row by row and step by step: outputs [B, T, H] and final (hidden, cell)."""
+    """One LSTM layer, row by row and step by step: outputs [B, T, H], zero in the padding, and final (hidden, cell)."""
     outputs = np.zeros((*inputs.shape[:2], hidden.shape[1]))
     hidden, cell = hidden.copy(), cell.copy()
     for row in range(inputs.shape[0]):
@@ -25,8 +25,7 @@ def lstm(inputs, lengths, kernel, recurrent_kernel, bias, hidden, cell):
                 gates = inputs[row, t] @ kernel + hidden[row] @ recurrent_kernel + bias
                 i, f, g, o = np.split(gates, 4)
                 cell[row] = sigmoid(f) * cell[row] + sigmoid(i) * np.tanh(g)
-                hidden[row] = sigmoid(o) * np.tanh(cell[row])
-            outputs[row, t] = hidden[row]
+                outputs[row, t] = hidden[row] = sigmoid(o) * np.tanh(cell[row])
     return outputs, (hidden, cell)
 
 
@@ -40,8 +39,7 @@ def gru(inputs, lengths, kernel, recurrent_kernel, bias, hidden):
                 x_z, x_r, x_n = np.split(inputs[row, t] @ kernel + bias[0], 3)
                 h_z, h_r, h_n = np.split(hidden[row] @ recurrent_kernel + bias[1], 3)
                 z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
-                hidden[row] = z * hidden[row] + (1 - z) * np.tanh(x_n + r * h_n)
-            outputs[row, t] = hidden[row]
+                outputs[row, t] = hidden[row] = z * hidden[row] + (1 - z) * np.tanh(x_n + r * h_n)
     return outputs, (hidden,)
 
 

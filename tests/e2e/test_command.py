@@ -1,7 +1,9 @@
 """The command as a person uses it, in processes of its own."""
 
+import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.file_server import serve
 from tests.pipeline.conftest import write_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +32,8 @@ SMALL = (
 )
 
 
-def heliograph(*arguments, cwd, **options) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def heliograph(*arguments, cwd, environment=None, **options) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         cwd=cwd,
@@ -133,3 +136,27 @@ def test_a_mistake_is_one_line(folder, first_run, arguments, code, message):
     errors = [line for line in answer.stderr.splitlines() if line.startswith("heliograph: error: ")]
     assert len(errors) == 1 and message in errors[0] and "Traceback" not in answer.stderr
     assert not [path for path in (folder / "runs").rglob("manifest.json") if path.stat().st_mtime > before]
+
+
+def test_a_corpus_is_downloaded_checked_and_kept(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    write_corpus(tmp_path / "corpus", pairs=50)
+    pages = {f"/{path.name}": path.read_bytes() for path in (tmp_path / "corpus").iterdir()}
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with serve(pages) as server:
+        downloads = "".join(
+            f'[[data.download]]\nname = "{page[1:]}"\nurl = "{server.url(page)}"\n'
+            f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+            for page, content in pages.items()
+        )
+        (tmp_path / "my.toml").write_text(TOML + downloads)
+        first = heliograph("preprocess", "my.toml", cwd=tmp_path, environment=cache)
+        assert first.returncode == 0, first.stderr
+        assert sorted(server.asked) == sorted(pages)
+    again = heliograph("preprocess", "my.toml", "--root", "elsewhere", cwd=tmp_path, environment=cache)
+    assert again.returncode == 0, again.stderr
+    shutil.rmtree(tmp_path / "cache")
+    without = heliograph("preprocess", "my.toml", "--root", "nowhere", cwd=tmp_path, environment=cache)
+    assert without.returncode == 1 and without.stdout == ""
+    assert "cannot be downloaded" in without.stderr and "Traceback" not in without.stderr
+    assert not list((tmp_path / "nowhere").rglob("manifest.json"))

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.packing import pack, pack_lengths, unpack
 from models.recurrence import GRU, LSTM, Recurrent
 from tests import reference
 
@@ -20,6 +21,13 @@ def make(name: str, units: int = 5, inputs: int = 3, seed: int = 0) -> Recurrent
     generator = np.random.default_rng(seed)
     layer.set_weights([generator.normal(size=weight.shape) for weight in layer.get_weights()])
     return layer
+
+
+def unroll(layer: Recurrent, inputs, lengths, state):
+    """Padded inputs [B, T, I] to padded outputs [B, T, H] and the final state."""
+    packing = pack_lengths(lengths, tf.shape(inputs)[1])
+    outputs, final = layer.unroll(pack(inputs, packing), packing, state)
+    return unpack(outputs, packing), final
 
 
 def random_state(layer: Recurrent, batch: int, seed: int = 1):
@@ -36,8 +44,8 @@ def test_unroll_equals_the_numpy_loop(name, graph, lengths, seed):
     layer = make(name, seed=seed)
     inputs = np.random.default_rng(seed).normal(size=(len(lengths), max(*lengths, 1), 3))
     state = random_state(layer, len(lengths), seed)
-    unroll = tf.function(layer.unroll) if graph else layer.unroll
-    outputs, final = unroll(tf.constant(inputs), tf.constant(lengths), state)
+    run = tf.function(unroll) if graph else unroll
+    outputs, final = run(layer, tf.constant(inputs), tf.constant(lengths), state)
     expected, expected_final = getattr(reference, name)(
         inputs, lengths, *layer.get_weights(), *(value.numpy() for value in state)
     )
@@ -61,7 +69,7 @@ def test_weights_and_gradients_are_those_of_keras(name):
 
     gradients = []
     for run, weights in (
-        (lambda: layer.unroll(inputs, lengths, layer.zero_state(4)), layer.trainable_variables),
+        (lambda: unroll(layer, inputs, lengths, layer.zero_state(4)), layer.trainable_variables),
         (lambda: (lambda outputs, *state: (outputs, state))(*peer(inputs, mask=mask)), peer.trainable_variables),
     ):
         with tf.GradientTape() as tape:
@@ -79,7 +87,7 @@ def test_gradient_to_the_initial_state_equals_differences(name):
     state = random_state(layer, 2)
 
     def loss(state):
-        outputs, final = layer.unroll(inputs, lengths, state)
+        outputs, final = unroll(layer, inputs, lengths, state)
         return tf.reduce_sum(tf.sin(outputs)) + tf.reduce_sum(final.hidden**3)
 
     with tf.GradientTape() as tape:
@@ -100,7 +108,7 @@ def test_step_repeated_equals_unroll(name):
     layer = make(name)
     inputs = tf.constant(np.random.default_rng(4).normal(size=(3, 5, 3)))
     state = random_state(layer, 3)
-    outputs, final = layer.unroll(inputs, tf.fill([3], 5), state)
+    outputs, final = unroll(layer, inputs, tf.fill([3], 5), state)
     for t in range(5):
         output, state = layer.step(inputs[:, t], state)
         np.testing.assert_allclose(output, outputs[:, t], atol=1e-12)

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline.evaluate import evaluate, score
-from pipeline.model_files import build_translator, load_model, text_processor, vocabulary_file
+from pipeline.model_files import build_translator, load_model, text_processor
 from pipeline.translate import translate_texts
+from preprocessing.vocabulary import vocabulary_file
 from tests.pipeline.conftest import small_config
 
 

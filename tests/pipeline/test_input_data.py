@@ -31,14 +31,16 @@ def stored_pairs(transform_dir, split):
 
 @pytest.mark.parametrize("seed", [None, 1])
 @pytest.mark.parametrize("size", [1, 16, 1000])
-def test_every_pair_comes_once(transform_dir, seed, size):
-    dataset = batches(transform_dir, "train", size, shuffle_seed=seed)
+@pytest.mark.parametrize("by_length", [False, True])
+def test_every_pair_comes_once(transform_dir, seed, size, by_length):
+    dataset = batches(transform_dir, "train", size, shuffle_seed=seed, by_length=by_length)
     assert sorted(pairs_of(dataset)) == sorted(stored_pairs(transform_dir, "train"))
 
 
-def test_the_order_follows_the_seed_and_differs_between_epochs(transform_dir):
+@pytest.mark.parametrize("by_length", [False, True])
+def test_the_order_follows_the_seed_and_differs_between_epochs(transform_dir, by_length):
     def epochs(seed):
-        dataset = batches(transform_dir, "train", 16, shuffle_seed=seed)
+        dataset = batches(transform_dir, "train", 16, shuffle_seed=seed, by_length=by_length)
         return [pairs_of(dataset) for _ in range(2)]
 
     first, second = epochs(1), epochs(1)
@@ -46,16 +48,21 @@ def test_the_order_follows_the_seed_and_differs_between_epochs(transform_dir):
     assert first[0] != first[1] and first[0] != epochs(2)[0]
 
 
-def test_batches_hold_similar_lengths(transform_dir):
+def test_without_seed_and_buckets_the_records_order_stays(transform_dir):
+    assert pairs_of(batches(transform_dir, "train", 16)) == stored_pairs(transform_dir, "train")
+
+
+def test_buckets_hold_similar_lengths(transform_dir):
     boundaries = [0, *bucket_boundaries()]
-    for batch in batches(transform_dir, "train", 16).as_numpy_iterator():
+    for batch in batches(transform_dir, "train", 16, by_length=True).as_numpy_iterator():
         lengths = np.maximum(batch["source_lengths"], batch["target_lengths"])
         assert len(set(np.digitize(lengths, boundaries))) == 1
         assert batch["source_ids"].dtype == batch["source_lengths"].dtype == np.int32
 
 
-def test_the_number_of_batches_is_that_of_every_epoch(transform_dir):
-    dataset = counted(batches(transform_dir, "train", 16, shuffle_seed=3))
+@pytest.mark.parametrize("by_length", [False, True])
+def test_the_number_of_batches_is_that_of_every_epoch(transform_dir, by_length):
+    dataset = counted(batches(transform_dir, "train", 16, shuffle_seed=3, by_length=by_length))
     for _ in range(3):
         assert sum(1 for _ in dataset) == int(dataset.cardinality())
 

@@ -1,6 +1,7 @@
 """The Trainer: what it leaves behind, what TensorBoard can read, and that a repetition is identical."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.callbacks import KeepBest
-from pipeline.model_files import build_model, build_translator, load_model, vocabulary_file
+from pipeline.model_files import build_model, build_translator, load_model
 from pipeline.preprocess import generate, transform
 from pipeline.train import train
 from preprocessing.errors import DataError
-from preprocessing.vocabulary import read_vocabulary
+from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 from tests.pipeline.conftest import small_config
 
 
@@ -62,14 +63,14 @@ def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_di
     model = build_model(config, transform_dir)
     assert model.arguments["init_scale"] is None and model.arguments["cell"] == "gru"
     for side in ("source", "target"):
-        size = len(read_vocabulary(str(vocabulary_file(transform_dir, side))))
+        size = len(read_vocabulary(vocabulary_file(transform_dir, side)))
         assert model.arguments[f"{side}_vocabulary_size"] == size
 
 
 def test_another_vocabulary_is_refused(transform_dir, trainer_dir, tmp_path):
-    for side in ("source", "target"):
-        content = vocabulary_file(transform_dir, side).read_text()
-        vocabulary_file(tmp_path, side).write_text(content if side == "source" else content + "neu\t1\n")
+    for side in SIDES:
+        content = Path(vocabulary_file(transform_dir, side)).read_text()
+        Path(vocabulary_file(tmp_path, side)).write_text(content if side == "source" else content + "neu\t1\n")
     with pytest.raises(DataError, match=r"target\.vocabulary\.tsv: expected the vocabulary with SHA-256 .* got "):
         load_model(trainer_dir, tmp_path)
 

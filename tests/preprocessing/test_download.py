@@ -1,71 +1,43 @@
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from preprocessing.download import RemoteFile, fetch_files
 from preprocessing.errors import DataError
+from tests.file_server import FileServer, serve
 
 CONTENT = b"ein hund\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        if self.path not in ("/good", "/cut"):
-            self.send_error(404, "Not Found")
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT if self.path == "/good" else CONTENT[:1000])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    asked: list[str]
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), _Handler)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def server() -> Iterator[FileServer]:
+    with serve({"/good": CONTENT, "/cut": CONTENT}, cut={"/cut": 1000}) as server:
+        yield server
 
 
-def remote(server: Server, page: str, name: str = "train.de", sha256: str = SHA256) -> RemoteFile:
-    return RemoteFile(name, f"http://127.0.0.1:{server.server_port}/{page}", sha256)
+def remote(server: FileServer, page: str, name: str = "train.de", sha256: str = SHA256) -> RemoteFile:
+    return RemoteFile(name, server.url(f"/{page}"), sha256)
 
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_downloads_once(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_downloads_once(server: FileServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = [remote(server, "good"), remote(server, "good", "b", SHA256.upper())]
     cache = tmp_path / "deep" / "cache"
     assert fetch_files(files, str(cache)) == str(cache)
     assert (cache / "train.de").read_bytes() == CONTENT
     assert files_in(tmp_path) == ["b", "train.de"]
-    server.shutdown()
-    server.server_close()
     fetch_files(files, str(cache))
     assert server.asked == ["/good", "/good"]
     assert capfd.readouterr().out == ""
 
 
-def test_damaged_cache_is_replaced(server: Server, tmp_path: Path) -> None:
+def test_damaged_cache_is_replaced(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "train.de").write_bytes(b"half")
     fetch_files([remote(server, "good")], str(tmp_path))
     assert (tmp_path / "train.de").read_bytes() == CONTENT
@@ -79,7 +51,7 @@ def test_damaged_cache_is_replaced(server: Server, tmp_path: Path) -> None:
         ("cut", SHA256, "/cut: cannot be downloaded"),
     ],
 )
-def test_bad_downloads_leave_nothing(server: Server, tmp_path: Path, page: str, sha256: str, told: str) -> None:
+def test_bad_downloads_leave_nothing(server: FileServer, tmp_path: Path, page: str, sha256: str, told: str) -> None:
     with pytest.raises(DataError, match=told) as caught:
         fetch_files([remote(server, page, sha256=sha256)], str(tmp_path))
     assert "\n" not in str(caught.value)
@@ -92,7 +64,7 @@ def test_no_network(tmp_path: Path) -> None:
             fetch_files([RemoteFile("x", url, SHA256)], str(tmp_path))
 
 
-def test_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         fetch_files([remote(server, "good")], str(tmp_path / "file" / "cache"))

@@ -10,8 +10,8 @@ from preprocessing.examples import from_example, record_files, to_example
 from preprocessing.records import read_records, write_records
 from preprocessing.special_tokens import SPECIAL_TOKENS
 from preprocessing.text import TextConfig
-from preprocessing.transform import TransformOptions, transform, vocabulary_file
-from preprocessing.vocabulary import read_vocabulary
+from preprocessing.transform import TransformOptions, transform
+from preprocessing.vocabulary import read_vocabulary, vocabulary_file
 
 OPTIONS = TransformOptions(
     source=TextConfig(), target=TextConfig(unit="character"), source_min_count=2, source_max_size=50, shards=3
