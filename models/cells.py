@@ -4,13 +4,21 @@ Legend: B batch, H hidden size. `projected` is the input's share of the pre-acti
 state and is therefore computed for all time steps at once (see `recurrence`); a cell adds the state's share `h U`.
 Gate order and weight layout are those of `keras.layers.LSTM` and `keras.layers.GRU(reset_after=True)`.
 
-The backward functions are the derivatives by hand. They leave the gradient of the recurrent kernel to the caller, who
-computes it for all steps in one matrix product instead of one small product a step.
+The backward functions are the derivatives by hand. They leave the gradients of the kernels to the caller, who computes
+each for all steps in one matrix product instead of one small product a step.
+
+Types: matrix products have the kernels' type, bfloat16 under a mixed policy; so have `projected` and the gradients of
+pre-activations, which go into further products. States and activations have the state's type, float32.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
+
+
+def product(values: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """`values @ kernel` in the kernel's type."""
+    return tf.matmul(tf.cast(values, kernel.dtype), kernel)
 
 
 class LSTMState(NamedTuple):
@@ -27,6 +35,19 @@ class GRUState(NamedTuple):
 
 
 CellState = LSTMState | GRUState
+
+
+class LSTMGradient(NamedTuple):
+    """Gradient to the pre-activations; the input's share and the state's share have the same."""
+
+    gates: tf.Tensor  # [B, 4H]
+
+
+class GRUGradient(NamedTuple):
+    """Gradients to the pre-activations; in the candidate the reset gate stands before the state's share."""
+
+    projected: tf.Tensor  # [B, 3H]
+    inner: tf.Tensor  # [B, 3H]
 
 
 class LSTMSaved(NamedTuple):
@@ -64,7 +85,8 @@ def lstm_forward(
         The new state, and what `lstm_backward` needs.
     """
     del recurrent_bias
-    i, f, g, o = tf.split(projected + tf.matmul(state.hidden, recurrent_kernel), 4, axis=-1)
+    gates = tf.cast(projected + product(state.hidden, recurrent_kernel), state.cell.dtype)
+    i, f, g, o = tf.split(gates, 4, axis=-1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     cell = f * state.cell + i * g
     return LSTMState(o * tf.tanh(cell), cell), LSTMSaved(i, f, g, o)
@@ -72,7 +94,7 @@ def lstm_forward(
 
 def lstm_backward(
     grad_state: LSTMState, state: LSTMState, new_state: LSTMState, saved: LSTMSaved, transposed_kernel: tf.Tensor
-) -> tuple[LSTMState, tf.Tensor, tf.Tensor]:
+) -> tuple[LSTMState, LSTMGradient]:
     """The derivative of `lstm_forward`.
 
     Args:
@@ -81,10 +103,10 @@ def lstm_backward(
         new_state: the state after the step.
         saved: what the forward step kept.
         transposed_kernel: `[4H, H]`, the recurrent kernel transposed: once for all steps, because a product with
-            `transpose_b=True` takes 2.5 times as long on a CPU.
+            `transpose_b=True` takes up to three times as long on a CPU.
 
     Returns:
-        Gradients with respect to the previous state, to `projected` `[B, 4H]`, and to `h U` `[B, 4H]`.
+        Gradients with respect to the previous state and to the pre-activations.
     """
     i, f, g, o = saved
     tanh_cell = tf.tanh(new_state.cell)
@@ -98,8 +120,9 @@ def lstm_backward(
         ],
         axis=-1,
     )
-    grad_hidden = tf.matmul(grad_gates, transposed_kernel)
-    return LSTMState(grad_hidden, grad_cell * f), grad_gates, grad_gates
+    grad_gates = tf.cast(grad_gates, transposed_kernel.dtype)
+    grad_hidden = tf.cast(tf.matmul(grad_gates, transposed_kernel), grad_cell.dtype)
+    return LSTMState(grad_hidden, grad_cell * f), LSTMGradient(grad_gates)
 
 
 def gru_forward(
@@ -118,8 +141,9 @@ def gru_forward(
     Returns:
         The new state, and what `gru_backward` needs.
     """
-    x_z, x_r, x_n = tf.split(projected, 3, axis=-1)
-    inner_z, inner_r, inner_n = tf.split(tf.matmul(state.hidden, recurrent_kernel) + recurrent_bias, 3, axis=-1)
+    x_z, x_r, x_n = tf.split(tf.cast(projected, state.hidden.dtype), 3, axis=-1)
+    inner = product(state.hidden, recurrent_kernel) + tf.cast(recurrent_bias, recurrent_kernel.dtype)
+    inner_z, inner_r, inner_n = tf.split(tf.cast(inner, state.hidden.dtype), 3, axis=-1)
     z, r = tf.sigmoid(x_z + inner_z), tf.sigmoid(x_r + inner_r)
     n = tf.tanh(x_n + r * inner_n)
     return GRUState(z * state.hidden + (1.0 - z) * n), GRUSaved(z, r, n, inner_n)
@@ -127,13 +151,14 @@ def gru_forward(
 
 def gru_backward(
     grad_state: GRUState, state: GRUState, new_state: GRUState, saved: GRUSaved, transposed_kernel: tf.Tensor
-) -> tuple[GRUState, tf.Tensor, tf.Tensor]:
+) -> tuple[GRUState, GRUGradient]:
     """The derivative of `gru_forward`; arguments and results as of `lstm_backward`, with 3H for 4H."""
     del new_state
     z, r, n, inner_candidate = saved
     grad_z = grad_state.hidden * (state.hidden - n) * z * (1.0 - z)
     grad_n = grad_state.hidden * (1.0 - z) * (1.0 - n * n)
     grad_r = grad_n * inner_candidate * r * (1.0 - r)
-    grad_inner = tf.concat([grad_z, grad_r, grad_n * r], axis=-1)
-    grad_hidden = grad_state.hidden * z + tf.matmul(grad_inner, transposed_kernel)
-    return GRUState(grad_hidden), tf.concat([grad_z, grad_r, grad_n], axis=-1), grad_inner
+    grad_inner = tf.cast(tf.concat([grad_z, grad_r, grad_n * r], axis=-1), transposed_kernel.dtype)
+    grad_hidden = grad_state.hidden * z + tf.cast(tf.matmul(grad_inner, transposed_kernel), z.dtype)
+    grad_projected = tf.cast(tf.concat([grad_z, grad_r, grad_n], axis=-1), transposed_kernel.dtype)
+    return GRUState(grad_hidden), GRUGradient(grad_projected, grad_inner)

@@ -1,13 +1,29 @@
 """The decoder: from the encoder's final states to the logits of the next target token."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from models.cells import product
 from models.initializers import bias_initializer, weight_initializer
 from models.stack import RecurrentStack
 from models.states import DecoderState, SourceMemory
+
+
+class DecoderSteps(NamedTuple):
+    """One decoder step in two halves; B is any number of rows."""
+
+    advance: Callable[[tf.Tensor, DecoderState, SourceMemory], tuple[tf.Tensor, DecoderState]]
+    """The recurrence: token ids `[B]` and a state to features `[B, H]` and the new state."""
+    project: Callable[[tf.Tensor], tf.Tensor]
+    """Features `[B, H]` to the logits `[B, V]` of the token that follows."""
+
+    def step(self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
+        """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
+        features, state = self.advance(token_ids, state, memory)
+        return self.project(features), state
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -15,22 +31,22 @@ class Decoder(keras.layers.Layer):
     """A recurrent stack that starts from the encoder's final states, and a projection to the vocabulary.
 
     Two ways to run it, with equal logits: `step`, one token for search, roll-out and serving; `unroll`, whole sequences
-    for training. Each is a recurrence (`advance`, `unroll_features`) and then `project`, the vocabulary. The roll-out
-    and the loss call the two apart: the one needs no logits where the next input is the gold token, the other none of
-    the padding.
+    for training. Each is a recurrence and then the projection to the vocabulary. The roll-out and the loss call the two
+    apart: the one needs no logits where the next input is the gold token, the other none of the padding.
 
     Args:
         **arguments: those of `RecurrentStack`; cell, hidden size and number of layers must be the encoder's.
     """
 
-    def __init__(self, *, name: str = "decoder", **arguments: Any) -> None:
-        super().__init__(name=name)
-        self.stack = RecurrentStack(name="stack", **arguments)
+    def __init__(self, *, name: str = "decoder", dtype: Any = None, **arguments: Any) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.stack = RecurrentStack(name="stack", dtype=self.dtype_policy, **arguments)
         init_scale = self.stack.arguments["init_scale"]
         self.projection = keras.layers.Dense(
             self.stack.arguments["vocabulary_size"],
             kernel_initializer=weight_initializer(init_scale),
             bias_initializer=bias_initializer(init_scale),
+            dtype=self.dtype_policy,
             name="projection",
         )
 
@@ -43,30 +59,37 @@ class Decoder(keras.layers.Layer):
         """The state before the start token: each layer takes over the encoder layer's final state."""
         return DecoderState(memory.final_states)
 
-    def advance(
-        self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory
-    ) -> tuple[tf.Tensor, DecoderState]:
-        """The recurrence of one step: token ids `[B]` and a state to features `[B, H]` and the new state.
+    def stepper(self) -> DecoderSteps:
+        """The two halves of one step, for loops: made outside of one, they cast the weights once."""
+        recurrence = self.stack.stepper()
 
-        `memory` belongs to the decoder interface; this decoder has no attention and does not look at it again.
-        """
-        del memory
-        features, layers = self.stack.step(token_ids, state.layers)
-        return features, DecoderState(layers)
+        def advance(token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
+            del memory  # this decoder has no attention and does not look at the source again
+            features, layers = recurrence(token_ids, state.layers)
+            return features, DecoderState(layers)
 
-    def project(self, features: tf.Tensor) -> tf.Tensor:
-        """Features `[..., H]` to logits `[..., V]`."""
-        return self.projection(features)
+        return DecoderSteps(advance, self.projector())
+
+    def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from features `[..., H]` to logits `[..., V]`, in the type of the matrix products."""
+        kernel = tf.cast(self.projection.kernel, self.compute_dtype)
+        bias = tf.cast(self.projection.bias, self.compute_dtype)
+
+        def project(features: tf.Tensor) -> tf.Tensor:
+            flat = tf.reshape(features, [-1, kernel.shape[0]])
+            logits = tf.nn.bias_add(product(flat, kernel), bias)
+            return tf.reshape(logits, tf.concat([tf.shape(features)[:-1], [kernel.shape[1]]], axis=0))
+
+        return project
 
     def step(self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
         """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
-        features, state = self.advance(token_ids, state, memory)
-        return self.project(features), state
+        return self.stepper().step(token_ids, state, memory)
 
     def unroll_features(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
     ) -> tf.Tensor:
-        """The recurrence of whole sequences; `project` gives the logits.
+        """The recurrence of whole sequences; `projector` gives the logits.
 
         Args:
             token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
@@ -87,8 +110,8 @@ class Decoder(keras.layers.Layer):
 
         Arguments: those of `unroll_features`.
         """
-        return self.project(self.unroll_features(token_ids, lengths, memory, training=training))
+        return self.projector()(self.unroll_features(token_ids, lengths, memory, training=training))
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {"name": self.name, **self.stack.arguments}
+        return {**super().get_config(), **self.stack.arguments}

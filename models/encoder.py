@@ -25,9 +25,9 @@ class Encoder(keras.layers.Layer):
         A `SourceMemory`.
     """
 
-    def __init__(self, *, name: str = "encoder", **arguments: Any) -> None:
-        super().__init__(name=name)
-        self.stack = RecurrentStack(name="stack", **arguments)
+    def __init__(self, *, name: str = "encoder", dtype: Any = None, **arguments: Any) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.stack = RecurrentStack(name="stack", dtype=self.dtype_policy, **arguments)
 
     def build(self, input_shape: Any = None) -> None:
         """See base class."""
@@ -41,4 +41,4 @@ class Encoder(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {"name": self.name, **self.stack.arguments}
+        return {**super().get_config(), **self.stack.arguments}

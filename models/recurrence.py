@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from models import cells
-from models.cells import CellState
+from models.cells import CellState, product
 from models.initializers import bias_initializer, weight_initializer
 from models.packing import Packing, any_rows
 
@@ -21,67 +21,97 @@ CellName = Literal["lstm", "gru"]
 
 
 class CellFunctions(NamedTuple):
-    """A cell as data: its state's type, its number of gates, its forward and backward step."""
+    """A cell as data: the types of its values, its number of gates, its forward and backward step."""
 
     state_type: type[Any]
     saved_type: type[Any]
+    gradient_type: type[Any]
     gates: int
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
 
 CELLS: dict[str, CellFunctions] = {
-    "lstm": CellFunctions(cells.LSTMState, cells.LSTMSaved, 4, cells.lstm_forward, cells.lstm_backward),
-    "gru": CellFunctions(cells.GRUState, cells.GRUSaved, 3, cells.gru_forward, cells.gru_backward),
+    "lstm": CellFunctions(
+        cells.LSTMState, cells.LSTMSaved, cells.LSTMGradient, 4, cells.lstm_forward, cells.lstm_backward
+    ),
+    "gru": CellFunctions(cells.GRUState, cells.GRUSaved, cells.GRUGradient, 3, cells.gru_forward, cells.gru_backward),
 }
+
+
+class CellWeights(NamedTuple):
+    """The weights of one layer; I is its input's size, G its cell's number of gates."""
+
+    kernel: tf.Tensor  # [I, G H]
+    recurrent_kernel: tf.Tensor  # [H, G H]
+    input_bias: tf.Tensor  # [G H]
+    recurrent_bias: tf.Tensor  # [G H]; the LSTM does not use it
+
+    def cast(self, dtype: str) -> "CellWeights":
+        """The same weights in the type of the matrix products."""
+        return CellWeights(*(tf.cast(weight, dtype) for weight in self))
 
 
 def run_cell(
     cell: CellFunctions,
-    projected: tf.Tensor,
+    inputs: tf.Tensor,
     packing: Packing,
     state: CellState,
-    recurrent_kernel: tf.Tensor,
-    recurrent_bias: tf.Tensor,
+    weights: CellWeights,
+    product_dtype: str,
 ) -> tuple[tf.Tensor, CellState]:
-    """Run a cell over packed sequences; differentiable with respect to every floating-point argument.
+    """Run a cell over packed sequences; differentiable with respect to inputs, state and weights.
 
     Args:
         cell: one of `CELLS`.
-        projected: packed `[N, G H]`, the inputs' share of the pre-activations, G the number of gates.
+        inputs: packed `[N, I]`.
         packing: where the N steps belong.
         state: the state before the first step, rows in the batch's order.
-        recurrent_kernel: `[H, G H]`.
-        recurrent_bias: `[G H]`; ignored by the LSTM.
+        weights: the layer's weights.
+        product_dtype: type of the matrix products; states and activations keep the type of `inputs`.
 
     Returns:
         Hidden states, packed `[N, H]`, and the state after each row's last step, rows in the batch's order.
     """
 
     @tf.custom_gradient
-    def run(projected: tf.Tensor, recurrent_kernel: tf.Tensor, recurrent_bias: tf.Tensor, *fields: tf.Tensor) -> Any:
-        state = cell.state_type(*(tf.gather(values, packing.rows) for values in fields))
-        history, saved = _forward_loop(cell, projected, packing, state, recurrent_kernel, recurrent_bias)
+    def run(inputs: tf.Tensor, *values: tf.Tensor) -> Any:
+        weights = CellWeights(*values[: len(CellWeights._fields)])
+        state = cell.state_type(*(tf.gather(field, packing.rows) for field in values[len(weights) :]))
+        used = weights.cast(product_dtype)
+        inputs = tf.cast(inputs, product_dtype)
+        projected = tf.nn.bias_add(tf.matmul(inputs, used.kernel), used.input_bias)  # --> [N, G H]
+        history, saved = _forward_loop(cell, projected, packing, state, used)
         # [initial states; packed steps], the layout that `Packing.entering` and `Packing.final` point into
         states = [array.concat() for array in history]
-        final = [tf.gather(values, packing.final) for values in states]
+        final = [tf.gather(field, packing.final) for field in states]
         rows = tf.size(packing.rows)
 
         def gradient(grad_hidden: tf.Tensor, *grad_final: tf.Tensor) -> Any:
             ended = cell.state_type(*(tf.gather(grad, packing.rows) for grad in grad_final))
-            grad_projected, grad_inner, grad_state = _backward_loop(
-                cell, grad_hidden, ended, packing, history, saved, recurrent_kernel
+            to_gates, grad_state = _backward_loop(
+                cell, grad_hidden, ended, packing, history, saved, used.recurrent_kernel
             )
-            entering = tf.gather(states[0], packing.entering)  # --> [N, H], the hidden state before each step
-            grad_kernel = tf.matmul(entering, grad_inner, transpose_a=True)
+            to_projected, to_inner = to_gates[0], to_gates[-1]  # the same for the LSTM
+            entering = tf.cast(tf.gather(states[0], packing.entering), product_dtype)  # [N, H] hidden before each step
+            ones = tf.ones([1, tf.shape(inputs)[0]], product_dtype)
+            grad_inputs = tf.matmul(to_projected, used.kernel, transpose_b=True)
+            grad_weights = CellWeights(
+                kernel=tf.matmul(inputs, to_projected, transpose_a=True),
+                recurrent_kernel=tf.matmul(entering, to_inner, transpose_a=True),
+                # A product with ones sums in float32, whatever the type.
+                input_bias=tf.matmul(ones, to_projected)[0],
+                recurrent_bias=tf.matmul(ones, to_inner)[0],
+            )
             batch_order = tf.argsort(packing.rows)
             grad_fields = (tf.gather(grad, batch_order) for grad in grad_state)
-            return grad_projected, grad_kernel, tf.reduce_sum(grad_inner, axis=0), *grad_fields
+            dtype = weights.kernel.dtype
+            return [tf.cast(grad, dtype) for grad in (grad_inputs, *grad_weights, *grad_fields)]
 
         return (states[0][rows:], *final), gradient
 
-    hidden, *final = run(projected, recurrent_kernel, recurrent_bias, *state)
-    return tf.ensure_shape(hidden, [None, recurrent_kernel.shape[0]]), cell.state_type(*final)
+    hidden, *final = run(inputs, *weights, *state)
+    return tf.ensure_shape(hidden, [None, weights.recurrent_kernel.shape[0]]), cell.state_type(*final)
 
 
 def _forward_loop(
@@ -89,25 +119,24 @@ def _forward_loop(
     projected: tf.Tensor,
     packing: Packing,
     state: Any,
-    recurrent_kernel: tf.Tensor,
-    recurrent_bias: tf.Tensor,
+    weights: CellWeights,
 ) -> tuple[Any, Any]:
     """TensorArrays of all states (entry t before step t) and of all saved activations.
 
     Entry t + 1 of the states and entry t of the activations have `packing.counts[t]` rows: those that have a step t.
     """
     steps = tf.size(packing.counts)
-    width = recurrent_kernel.shape[0]
+    units, dtype = weights.recurrent_kernel.shape[0], state[0].dtype
 
     def array(size: tf.Tensor) -> tf.TensorArray:
-        return tf.TensorArray(
-            projected.dtype, size=size, clear_after_read=False, infer_shape=False, element_shape=[None, width]
-        )
+        return tf.TensorArray(dtype, size=size, clear_after_read=False, infer_shape=False, element_shape=[None, units])
 
     def body(t: tf.Tensor, state: Any, history: Any, saved: Any) -> Any:
         count, offset = packing.counts[t], packing.offsets[t]
         state = cell.state_type(*(values[:count] for values in state))
-        state, activations = cell.forward(projected[offset : offset + count], state, recurrent_kernel, recurrent_bias)
+        state, activations = cell.forward(
+            projected[offset : offset + count], state, weights.recurrent_kernel, weights.recurrent_bias
+        )
         return t + 1, state, _write(history, t + 1, state), _write(saved, t, activations)
 
     history = _write(cell.state_type(*(array(steps + 1) for _ in state)), 0, state)
@@ -130,8 +159,8 @@ def _backward_loop(
     history: Any,
     saved: Any,
     recurrent_kernel: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, Any]:
-    """Gradients to the projected inputs and to `h U`, packed `[N, G H]`, and to the initial state, sorted rows."""
+) -> tuple[Any, Any]:
+    """Gradients to the pre-activations, packed, and to the initial state, in sorted rows."""
     steps = tf.size(packing.counts)
     transposed_kernel = tf.transpose(recurrent_kernel)
 
@@ -144,29 +173,31 @@ def _backward_loop(
         pairs = zip(running, grad_final, strict=True)
         return cell.state_type(*(tf.concat([values, final[going_on:rows]], axis=0) for values, final in pairs))
 
-    def body(t: tf.Tensor, running: Any, to_projected: tf.TensorArray, to_inner: tf.TensorArray) -> Any:
+    def body(t: tf.Tensor, running: Any, to_gates: Any) -> Any:
         count, offset = packing.counts[t], packing.offsets[t]
         grad_state = join(running, count)
         grad_state = grad_state._replace(hidden=grad_state.hidden + grad_hidden[offset : offset + count])
         before = cell.state_type(*(values[:count] for values in at(history, t)))
-        grad_state, grad_projected, grad_inner = cell.backward(
-            grad_state, before, at(history, t + 1), at(saved, t), transposed_kernel
-        )
-        return t - 1, grad_state, to_projected.write(t, grad_projected), to_inner.write(t, grad_inner)
+        grad_state, grad_gates = cell.backward(grad_state, before, at(history, t + 1), at(saved, t), transposed_kernel)
+        return t - 1, grad_state, _write(to_gates, t, grad_gates)
 
-    width = recurrent_kernel.shape[1]
-    arrays = [
-        tf.TensorArray(grad_hidden.dtype, size=steps, infer_shape=False, element_shape=[None, width]) for _ in range(2)
-    ]
+    to_gates = cell.gradient_type(
+        *(
+            tf.TensorArray(
+                recurrent_kernel.dtype, size=steps, infer_shape=False, element_shape=[None, recurrent_kernel.shape[1]]
+            )
+            for _ in cell.gradient_type._fields
+        )
+    )
     none = cell.state_type(*(values[:0] for values in grad_final))
-    _, running, to_projected, to_inner = tf.while_loop(
+    _, running, to_gates = tf.while_loop(
         lambda t, *_: t >= 0,
         body,
-        (steps - 1, none, *arrays),
-        shape_invariants=(tf.TensorShape([]), any_rows(none), *_scalars(arrays)),
+        (steps - 1, none, to_gates),
+        shape_invariants=(tf.TensorShape([]), any_rows(none), _scalars(to_gates)),
         maximum_iterations=steps,
     )
-    return to_projected.concat(), to_inner.concat(), join(running, tf.size(packing.rows))
+    return cell.gradient_type(*(array.concat() for array in to_gates)), join(running, tf.size(packing.rows))
 
 
 def _write(arrays: Any, t: tf.Tensor, values: Any) -> Any:
@@ -179,9 +210,10 @@ def _scalars(arrays: Any) -> Any:
 
 
 class Recurrent(keras.layers.Layer):
-    """A recurrent layer with two faces: `unroll` over whole packed sequences, and one `step`.
+    """A recurrent layer with two faces: `unroll` over whole packed sequences, and `stepper` for one step.
 
     Use the subclasses `LSTM` and `GRU`. Both faces share the weights, and repeated steps equal the unrolled sequence.
+    Under a mixed policy the matrix products are of its compute type; states and activations are of its variable type.
 
     Args:
         units: hidden size H.
@@ -202,11 +234,15 @@ class Recurrent(keras.layers.Layer):
         """Create the weights for inputs of size `input_shape[-1]`."""
         width = CELLS[self.cell].gates * self.units
         self.kernel = self.add_weight(
-            shape=(input_shape[-1], width), initializer=weight_initializer(self.init_scale), name="kernel"
+            shape=(input_shape[-1], width),
+            initializer=weight_initializer(self.init_scale),
+            autocast=False,
+            name="kernel",
         )
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width),
             initializer=weight_initializer(self.init_scale, default="orthogonal"),
+            autocast=False,  # the products cast; the gradient is the sum of many products, and stays as it is
             name="recurrent_kernel",
         )
         self.bias = self._add_bias(width)
@@ -221,16 +257,22 @@ class Recurrent(keras.layers.Layer):
     def zero_state(self, batch_size: tf.Tensor) -> Any:
         """A state of zeros, `[B, H]` in each field."""
         state_type = CELLS[self.cell].state_type
-        return state_type(*(tf.zeros([batch_size, self.units], self.compute_dtype) for _ in state_type._fields))
+        return state_type(*(tf.zeros([batch_size, self.units], self.variable_dtype) for _ in state_type._fields))
 
-    def step(self, inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        """One time step: inputs `[B, I]` and a state to the output `[B, H]` and the new state."""
-        input_bias, state_bias = self._biases()
-        projected = tf.matmul(inputs, tf.convert_to_tensor(self.kernel)) + input_bias
-        new_state, _ = CELLS[self.cell].forward(
-            projected, state, tf.convert_to_tensor(self.recurrent_kernel), state_bias
-        )
-        return new_state.hidden, new_state
+    def stepper(self) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+        """A function for one time step: inputs `[B, I]` and a state to the output `[B, H]` and the new state.
+
+        Made outside a loop, it casts the weights once and not at every step.
+        """
+        weights = self._weights().cast(self.compute_dtype)
+        forward = CELLS[self.cell].forward
+
+        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+            projected = product(inputs, weights.kernel) + weights.input_bias
+            state, _ = forward(projected, state, weights.recurrent_kernel, weights.recurrent_bias)
+            return state.hidden, state
+
+        return step
 
     def unroll(self, inputs: tf.Tensor, packing: Packing, state: Any) -> tuple[tf.Tensor, Any]:
         """Whole sequences at once.
@@ -243,10 +285,12 @@ class Recurrent(keras.layers.Layer):
         Returns:
             Outputs, packed `[N, H]`, and the state after each row's last step.
         """
-        input_bias, state_bias = self._biases()
-        projected = tf.matmul(inputs, tf.convert_to_tensor(self.kernel)) + input_bias  # --> [N, G H]
-        recurrent_kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        return run_cell(CELLS[self.cell], projected, packing, state, recurrent_kernel, state_bias)
+        return run_cell(CELLS[self.cell], inputs, packing, state, self._weights(), self.compute_dtype)
+
+    def _weights(self) -> CellWeights:
+        return CellWeights(
+            tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.recurrent_kernel), *self._biases()
+        )
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
@@ -260,7 +304,9 @@ class LSTM(Recurrent):
     cell: CellName = "lstm"
 
     def _add_bias(self, width: int) -> Any:
-        bias = self.add_weight(shape=(width,), initializer=bias_initializer(self.init_scale), name="bias")
+        bias = self.add_weight(
+            shape=(width,), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
+        )
         if self.init_scale is None:
             # Forget gate open at the start (Gers et al. 2000; Jozefowicz et al. 2015).
             bias.assign(tf.concat([tf.zeros(self.units), tf.ones(self.units), tf.zeros(2 * self.units)], axis=0))
@@ -278,7 +324,9 @@ class GRU(Recurrent):
     cell: CellName = "gru"
 
     def _add_bias(self, width: int) -> Any:
-        return self.add_weight(shape=(2, width), initializer=bias_initializer(self.init_scale), name="bias")
+        return self.add_weight(
+            shape=(2, width), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
+        )
 
     def _biases(self) -> tuple[tf.Tensor, tf.Tensor]:
         bias = tf.convert_to_tensor(self.bias)

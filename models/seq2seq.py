@@ -76,8 +76,8 @@ class Seq2Seq(keras.Model):
             **shared,
         }
         self.start_id = start_id
-        self.encoder = Encoder(vocabulary_size=source_vocabulary_size, **shared)
-        self.decoder = Decoder(vocabulary_size=target_vocabulary_size, **shared)
+        self.encoder = Encoder(vocabulary_size=source_vocabulary_size, dtype=self.dtype_policy, **shared)
+        self.decoder = Decoder(vocabulary_size=target_vocabulary_size, dtype=self.dtype_policy, **shared)
         self.perplexity = Perplexity()
         self.free_running_perplexity = Perplexity(name="free_running_perplexity")
         self.teacher_forcing = TeacherForcing()
@@ -120,8 +120,7 @@ class Seq2Seq(keras.Model):
     def decoder_inputs(self, batch: Batch, memory: SourceMemory, gold: tf.Tensor) -> tf.Tensor:
         """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
         return roll_out(
-            self.decoder.advance,
-            self.decoder.project,
+            self.decoder.stepper(),
             self.decoder.initial_state(memory),
             memory,
             shift_right(batch["target_ids"], self.start_id),
@@ -135,7 +134,7 @@ class Seq2Seq(keras.Model):
         """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as float32 scalars."""
         features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, training=training)
         real = tf.sequence_mask(batch["target_lengths"], tf.shape(inputs)[1])
-        logits = self.decoder.project(tf.boolean_mask(features, real))  # --> [N, V], no padding
+        logits = self.decoder.projector()(tf.boolean_mask(features, real))  # --> [N, V], no padding
         return token_cross_entropy(logits, tf.boolean_mask(batch["target_ids"], real))
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -166,4 +165,4 @@ class Seq2Seq(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {"name": self.name, **self.arguments}
+        return {"name": self.name, "dtype": self.dtype_policy.name, **self.arguments}

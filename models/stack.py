@@ -1,5 +1,6 @@
 """Embedding, dropout and a stack of recurrent layers: the body that encoder and decoder share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -37,6 +38,7 @@ class RecurrentStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        policy = self.dtype_policy
         if cell not in LAYERS:
             raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
         if num_layers < 1:
@@ -54,11 +56,13 @@ class RecurrentStack(keras.layers.Layer):
             vocabulary_size,
             embedding_size,
             embeddings_initializer=weight_initializer(init_scale, default="uniform"),
+            dtype=policy.variable_dtype,
             name="embedding",
         )
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype=policy.variable_dtype)
         self.layers = [
-            LAYERS[cell](hidden_size, init_scale=init_scale, name=f"{cell}_{index}") for index in range(num_layers)
+            LAYERS[cell](hidden_size, init_scale=init_scale, dtype=policy, name=f"{cell}_{index}")
+            for index in range(num_layers)
         ]
 
     def build(self, input_shape: Any = None) -> None:
@@ -73,14 +77,22 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def step(self, token_ids: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
-        """One time step without dropout: ids `[B]` to the top layer's output `[B, H]` and the new states."""
-        outputs = self.embedding(token_ids)  # --> [B, E]
-        new_states = []
-        for layer, state in zip(self.layers, states, strict=True):
-            outputs, state = layer.step(outputs, state)
-            new_states.append(state)
-        return outputs, tuple(new_states)
+    def stepper(self) -> Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]:
+        """A function for one time step without dropout; to be made outside a loop.
+
+        It takes ids `[B]` and states, and returns the top layer's output `[B, H]` and the new states.
+        """
+        steps = [layer.stepper() for layer in self.layers]
+
+        def step(token_ids: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
+            outputs = self.embedding(token_ids)  # --> [B, E]
+            new_states = []
+            for layer_step, state in zip(steps, states, strict=True):
+                outputs, state = layer_step(outputs, state)
+                new_states.append(state)
+            return outputs, tuple(new_states)
+
+        return step
 
     def unroll(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, states: tuple[CellState, ...], training: bool = False

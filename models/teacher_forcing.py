@@ -13,6 +13,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from models.decoder import DecoderSteps
 from models.packing import any_rows, pack_lengths
 from models.states import DecoderState, SourceMemory
 
@@ -105,8 +106,7 @@ def shift_right(target_ids: tf.Tensor, start_id: int) -> tf.Tensor:
 
 
 def roll_out(
-    advance: Callable[[tf.Tensor, DecoderState, SourceMemory], tuple[tf.Tensor, DecoderState]],
-    project: Callable[[tf.Tensor], tf.Tensor],
+    steps: DecoderSteps,
     state: DecoderState,
     memory: SourceMemory,
     gold_inputs: tf.Tensor,
@@ -119,8 +119,7 @@ def roll_out(
     that need the model's own word are projected to the vocabulary.
 
     Args:
-        advance: `(token_ids [B], state, memory) -> (features [B, H], state)`, without dropout, for any B.
-        project: `features [B, H] -> logits [B, V]`.
+        steps: the decoder's step in its two halves, without dropout.
         state: the decoder's initial state.
         memory: the encoder's result; like the state, every tensor in it has the batch first.
         gold_inputs: `[B, T]` int, start token first.
@@ -142,9 +141,9 @@ def roll_out(
     def body(t: tf.Tensor, token_ids: tf.Tensor, state: DecoderState, inputs: tf.Tensor) -> Any:
         count = packing.counts[t]
         token_ids, state, active = tf.nest.map_structure(lambda values: values[:count], (token_ids, state, memory))
-        features, state = advance(token_ids, state, active)
+        features, state = steps.advance(token_ids, state, active)
         own_rows = tf.where(own[t + 1])  # [rows, 1]; all of them are active
-        logits = project(tf.gather_nd(features, own_rows))
+        logits = steps.project(tf.gather_nd(features, own_rows))
         predicted = tf.argmax(logits, axis=-1, output_type=inputs.dtype)
         token_ids = tf.tensor_scatter_nd_update(inputs[t + 1], own_rows, predicted)
         return t + 1, token_ids, state, tf.tensor_scatter_nd_update(inputs, [[t + 1]], token_ids[tf.newaxis])

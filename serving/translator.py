@@ -118,9 +118,10 @@ class Translator(tf.Module):
         memory = encoder(source_ids, source_lengths)
         tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
         max_lengths = tf.cast(self.options.max_length_factor * tokens, tf.int32) + self.options.max_length_constant
+        steps = decoder.stepper()
         banned = [PADDING_ID, START_ID] + ([] if self.options.allow_unknown else [UNKNOWN_ID])
         return beam_search(
-            lambda token_ids, state: decoder.step(token_ids, state, memory),
+            lambda token_ids, state: steps.step(token_ids, state, memory),
             decoder.initial_state(memory),
             max_lengths=max_lengths,
             start_id=START_ID,

@@ -3,9 +3,9 @@
     pip install -e '.[benchmarks]'
     python -m tests.benchmarks.training --data ../shared/data/multi30k [--json FILE]
 
-Two layers of 512, embedding 256, dropout 0.5, batch 128, the tutorial's vocabularies. Every system runs in a process of its
-own and gets the same batches; they take turns, round by round, so that what else the machine does falls on all of them.
-A row is the median of its rounds. Tokens are real target tokens with the end token; padding is not counted.
+Two layers of 512, embedding 256, dropout 0.5, batch 128, the tutorial's vocabularies. Every system runs in a process of
+its own and gets the same batches; they take turns, round by round, so that what else the machine does falls on all of
+them. A row is the median of its rounds. Tokens are real target tokens with the end token; padding is not counted.
 
 The share of the peak is the work of the matrix products that a batch needs without padding, divided by the time and
 by the speed of one large product ([2048, 2048] x [2048, 2048]) in the same precision, measured in the same process.
@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--by-length", action="store_true", help="batches of similar lengths instead of random ones")
     parser.add_argument("--only", default="", help="only rows whose description contains this")
     options = parser.parse_args()
-    chosen = [candidate for candidate in CANDIDATES if options.only in " ".join(map(str, dataclasses.astuple(candidate)))]
+    chosen = [
+        candidate for candidate in CANDIDATES if options.only in " ".join(map(str, dataclasses.astuple(candidate)))
+    ]
     with tempfile.TemporaryDirectory() as folder:
         _in_process(_write_batches, folder, options)
         rows = measure(chosen, Path(folder) / "batches.npz", options.rounds)
@@ -107,7 +109,7 @@ def measure(candidates: list[Candidate], batches: Path, rounds: int) -> list[dic
 def print_table(rows: list[dict]) -> None:
     """The rows, with their ratio to the tutorial's loop and to the fused peer of the same cell, in float32."""
     speed = {(row["system"], row["cell"], row["precision"]): row["tokens_per_second"] for row in rows}
-    print(f"{'system':14} {'cell':4} {'precision':9} {'ratio':>5} {'tokens/s':>9} {'of peak':>8} {'x loop':>7} {'x fused':>7}")
+    print("system         cell precision ratio  tokens/s  of peak  x loop x fused")
     for row in rows:
         ratios = []
         for peer in PYTORCH:

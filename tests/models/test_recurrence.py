@@ -110,7 +110,7 @@ def test_step_repeated_equals_unroll(name):
     state = random_state(layer, 3)
     outputs, final = unroll(layer, inputs, tf.fill([3], 5), state)
     for t in range(5):
-        output, state = layer.step(inputs[:, t], state)
+        output, state = layer.stepper()(inputs[:, t], state)
         np.testing.assert_allclose(output, outputs[:, t], atol=1e-12)
     for value, expected in zip(state, final, strict=True):
         np.testing.assert_allclose(value, expected, atol=1e-12)
