@@ -150,7 +150,9 @@ class Seq2Seq(keras.Model):
             nll, tokens = self.cross_entropy(batch, inputs, memory, training=True)
             loss = tf.math.divide_no_nan(nll, tokens)
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        # Dense, because Keras' optimizers do not add up the repeated rows of an embedding's sparse gradient.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.perplexity.update_state(nll, tokens)
         return {"loss": loss, "perplexity": self.perplexity.result(), "teacher_forcing": ratio, "tokens": tokens}
 

@@ -18,9 +18,6 @@ def set_environment() -> None:
     """Settings that TensorFlow, Keras and gRPC read when they are imported; to be called before."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # A recurrent step's product, [128, 512] x [512, 2048], took 4.3 ms with oneDNN's float32 kernels and 2.6 ms with
-    # Eigen's, on 2 cores with AVX512; set TF_ENABLE_ONEDNN_OPTS=1 to have oneDNN's.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the models are TensorFlow's; another backend could not run them
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

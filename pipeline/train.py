@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from models.optimizers import FusedAdam
 from models.teacher_forcing import TeacherForcing
 from pipeline.artifacts import write_whole
 from pipeline.callbacks import KeepBest, Progress, TensorBoard
@@ -95,4 +96,4 @@ def _optimizer(training: TrainingConfig, total_steps: int) -> keras.optimizers.O
     rate = training.learning_rate
     if training.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
-    return keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm)
+    return FusedAdam(rate, global_clipnorm=training.clip_norm)

@@ -213,6 +213,7 @@ def _heliograph(candidate: Candidate, sizes, batches):
     import keras
     import tensorflow as tf
 
+    from models.optimizers import FusedAdam
     from models.seq2seq import Seq2Seq
     from models.teacher_forcing import TeacherForcing
     from preprocessing.special_tokens import START_ID
@@ -231,9 +232,7 @@ def _heliograph(candidate: Candidate, sizes, batches):
         start_id=START_ID,
         dtype="mixed_bfloat16" if bfloat16 else "float32",
     )
-    model.compile(
-        keras.optimizers.Adam(1e-3, global_clipnorm=1.0), TeacherForcing(start=candidate.teacher_forcing), coin_seed=1
-    )
+    model.compile(FusedAdam(1e-3, global_clipnorm=1.0), TeacherForcing(start=candidate.teacher_forcing), coin_seed=1)
     shapes = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in batches[0].items()}
     step = tf.function(model.train_step, input_signature=[shapes])
     a = tf.cast(tf.random.normal([2048, 2048]), tf.bfloat16 if bfloat16 else tf.float32)
