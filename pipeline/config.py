@@ -247,6 +247,9 @@ class TrainingConfig(Section):
     """Schedule and coins of stochastic teacher forcing."""
     selection: Literal["perplexity", "free_running_perplexity"] = "perplexity"
     """Validation figure whose lowest value picks the epoch that is kept."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the matrix products in training. bfloat16 is faster where the processor has it (AVX512-BF16, AMX, GPUs);
+    weights, states, softmax and loss stay in float32, and so does all of evaluation and export."""
     deterministic: bool = True
     """Whether operations are chosen so that a repetition on the same machine gives the same weights."""
 

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -25,13 +25,17 @@ def text_processor(section: TextSection, vocabulary: str) -> TextProcessor:
     return TextProcessor(read_vocabulary(vocabulary), TextConfig(**section.text_options()))
 
 
-def build_model(config: Config, transform_dir: Path) -> Seq2Seq:
-    """A new model for the vocabularies in `transform_dir`."""
+def build_model(config: Config, transform_dir: Path, precision: Literal["float32", "bfloat16"] = "float32") -> Seq2Seq:
+    """A new model for the vocabularies in `transform_dir`, with matrix products of `precision`."""
     sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
     model: dict[str, Any] = config.model.model_dump()
     model["init_scale"] = model["init_scale"] or None
     return Seq2Seq(
-        source_vocabulary_size=sizes["source"], target_vocabulary_size=sizes["target"], start_id=START_ID, **model
+        source_vocabulary_size=sizes["source"],
+        target_vocabulary_size=sizes["target"],
+        start_id=START_ID,
+        dtype="float32" if precision == "float32" else "mixed_bfloat16",
+        **model,
     )
 
 

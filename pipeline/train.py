@@ -55,7 +55,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             raise DataError(f"{transform_dir}: expected sentence pairs in the {split} split, got none; give more data")
 
     steps = int(train_set.cardinality())
-    model = build_model(config, transform_dir)
+    model = build_model(config, transform_dir, training.precision)
     log.info("%s parameters, %s batches an epoch", f"{model.count_params():,}", f"{steps:,}")
     model.compile(
         _optimizer(training, training.epochs * steps),
@@ -80,6 +80,9 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         )
     except ArithmeticError as error:
         raise DataError(str(error)) from error
+    if training.precision != "float32":
+        weights, model = model.get_weights(), build_model(config, transform_dir)
+        model.set_weights(weights)
     save_model(model, output_dir, transform_dir)
     series = {name: [float(value) for value in history.history[name]] for name in HISTORY}
     write_whole(output_dir / HISTORY_FILE, json.dumps(series, indent=2) + "\n")

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.callbacks import KeepBest
+from pipeline.input_data import batches
 from pipeline.model_files import build_model, build_translator, load_model
 from pipeline.preprocess import generate, transform
 from pipeline.train import train
@@ -26,8 +27,6 @@ def test_files_and_figures(config, transform_dir, trainer_dir):
 
 
 def test_the_kept_model_is_the_best_epochs(config, transform_dir, trainer_dir):
-    from pipeline.input_data import batches
-
     model = load_model(trainer_dir, transform_dir)
     for batch in batches(transform_dir, "validation", 16):
         model.test_step(batch)
@@ -56,6 +55,17 @@ def test_a_repetition_gives_the_same_weights(config, transform_dir, trainer_dir,
         *(load_model(folder, transform_dir).get_weights() for folder in (trainer_dir, tmp_path)), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_training_in_bfloat16_leaves_a_float32_model(corpus, transform_dir, tmp_path):
+    config = small_config(corpus, training={"precision": "bfloat16"})
+    figures = train(config, transform_dir, tmp_path)
+    model = load_model(tmp_path, transform_dir)
+    assert model.dtype_policy.name == "float32" and model.decoder.compute_dtype == "float32"
+    for batch in batches(transform_dir, "validation", 16):
+        model.test_step(batch)
+    validation = float(model.perplexity.result())
+    assert validation != figures["perplexity"] and validation == pytest.approx(figures["perplexity"], rel=0.01)
 
 
 def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_dir):
