@@ -30,9 +30,9 @@ class DecoderSteps(NamedTuple):
 class Decoder(keras.layers.Layer):
     """A recurrent stack that starts from the encoder's final states, and a projection to the vocabulary.
 
-    Two ways to run it, with equal logits: `step`, one token for search, roll-out and serving; `unroll`, whole sequences
-    for training. Each is a recurrence and then the projection to the vocabulary. The roll-out and the loss call the two
-    apart: the one needs no logits where the next input is the gold token, the other none of the padding.
+    Two ways to run it, with equal logits: `stepper`, one token for search, roll-out and serving; `unroll`, whole
+    sequences for training. Each is a recurrence and then the projection to the vocabulary. The roll-out and the loss
+    call the two apart: the one needs no logits where the next input is the gold token, the other none of the padding.
 
     Args:
         **arguments: those of `RecurrentStack`; cell, hidden size and number of layers must be the encoder's.
@@ -71,13 +71,14 @@ class Decoder(keras.layers.Layer):
         return DecoderSteps(advance, self.projector())
 
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function from features `[..., H]` to logits `[..., V]`, in the type of the matrix products."""
+        """A function from features `[..., H]` to logits `[..., V]`, float32 under a mixed policy."""
         kernel = tf.cast(self.projection.kernel, self.compute_dtype)
-        bias = tf.cast(self.projection.bias, self.compute_dtype)
+        bias = tf.convert_to_tensor(self.projection.bias)
 
         def project(features: tf.Tensor) -> tf.Tensor:
             flat = tf.reshape(features, [-1, kernel.shape[0]])
-            logits = tf.nn.bias_add(product(flat, kernel), bias)
+            # Not in bfloat16: the bias' gradient is a sum over all tokens.
+            logits = tf.cast(product(flat, kernel), bias.dtype) + bias
             return tf.reshape(logits, tf.concat([tf.shape(features)[:-1], [kernel.shape[1]]], axis=0))
 
         return project

@@ -14,6 +14,8 @@ class FusedAdam(keras.optimizers.Adam):
     variable; for the tutorial's 14 million weights that took 50 ms of a 450 ms step on two cores. Under a
     distribution strategy it is Keras' own update, which knows how to reach a replica's variables.
 
+    Give it dense gradients if it clips: Keras' norm of a sparse one counts repeated rows apart.
+
     Args:
         learning_rate: number or schedule.
         **options: those of `keras.optimizers.Adam`, without `amsgrad`.

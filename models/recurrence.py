@@ -68,7 +68,8 @@ def run_cell(
         packing: where the N steps belong.
         state: the state before the first step, rows in the batch's order.
         weights: the layer's weights.
-        product_dtype: type of the matrix products; states and activations keep the type of `inputs`.
+        product_dtype: type of the matrix products; states and activations keep the type of `state`, which
+            is that of `inputs` and of the weights.
 
     Returns:
         Hidden states, packed `[N, H]`, and the state after each row's last step, rows in the batch's order.
@@ -197,7 +198,11 @@ def _backward_loop(
         shape_invariants=(tf.TensorShape([]), any_rows(none), _scalars(to_gates)),
         maximum_iterations=steps,
     )
-    return cell.gradient_type(*(array.concat() for array in to_gates)), join(running, tf.size(packing.rows))
+    # An empty array cannot be concatenated eagerly.
+    empty = tf.executing_eagerly() and not int(steps)
+    nothing = tf.zeros([0, recurrent_kernel.shape[1]], recurrent_kernel.dtype)
+    gradients = (nothing if empty else array.concat() for array in to_gates)
+    return cell.gradient_type(*gradients), join(running, tf.size(packing.rows))
 
 
 def _write(arrays: Any, t: tf.Tensor, values: Any) -> Any:
@@ -242,7 +247,7 @@ class Recurrent(keras.layers.Layer):
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width),
             initializer=weight_initializer(self.init_scale, default="orthogonal"),
-            autocast=False,  # the products cast; the gradient is the sum of many products, and stays as it is
+            autocast=False,  # the products cast
             name="recurrent_kernel",
         )
         self.bias = self._add_bias(width)

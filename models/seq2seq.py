@@ -61,6 +61,10 @@ class Seq2Seq(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if self.compute_dtype == "float16":
+            raise ValueError(
+                "dtype must be float32, float64 or mixed_bfloat16, got a float16 policy: loss scaling is not built in"
+            )
         shared: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,

@@ -249,7 +249,7 @@ class TrainingConfig(Section):
     """Validation figure whose lowest value picks the epoch that is kept."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the matrix products in training. bfloat16 is faster where the processor has it (AVX512-BF16, AMX, GPUs);
-    weights, states, softmax and loss stay in float32, and so does all of evaluation and export."""
+    weights, states, softmax and loss stay in float32. The Evaluator and the exported model compute in float32."""
     deterministic: bool = True
     """Whether operations are chosen so that a repetition on the same machine gives the same weights."""
 

@@ -73,8 +73,8 @@ def _parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 def counted(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same batches, with their number known to `cardinality()`.
 
-    It takes one pass, but holds for every epoch: how many batches a bucket gives follows from the lengths, not from
-    the order. Without it Keras takes the end of the first epoch for a mistake.
+    It takes one pass, but holds for every epoch: how many batches there are follows from the number of pairs (of each
+    bucket), not from their order. Without it Keras takes the end of the first epoch for a mistake.
     """
     count = int(dataset.reduce(0, lambda count, _: count + 1))
     return dataset.apply(tf.data.experimental.assert_cardinality(count))

@@ -56,7 +56,7 @@ CANDIDATES = (
 def main() -> None:
     """Parse the options, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="../shared/data/multi30k", help="folder of train.de.gz and train.en.gz")
+    parser.add_argument("--data", help="folder of the six files of the tutorial preset; downloaded if not given")
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each system")
     parser.add_argument("--batches", type=int, default=12, help="batches a turn")
@@ -83,7 +83,11 @@ def measure(candidates: list[Candidate], batches: Path, rounds: int) -> list[dic
         ours, theirs = context.Pipe()
         process = context.Process(target=_worker, args=(theirs, candidate, str(batches)))
         process.start()
-        ready = ours.recv()  # one at a time: loading and warming up use the whole machine
+        theirs.close()  # so that the end of the process is the end of the pipe
+        try:
+            ready = ours.recv()  # one at a time: loading and warming up use the whole machine
+        except EOFError:
+            raise SystemExit(f"{candidate}: ended before it was ready; see its error above") from None
         workers.append((candidate, ours, process, ready))
         print(f"ready: {candidate}", flush=True)
     speeds: dict[Candidate, list[float]] = {candidate: [] for candidate in candidates}
@@ -128,8 +132,8 @@ def _write_batches(folder: str, options: argparse.Namespace) -> None:
     from pipeline.preprocess import generate, transform
     from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 
-    data = str(Path(options.data).resolve())
-    config = load("multi30k-de-en-tutorial", [f"data.directory={data}"])
+    overrides = [f"data.directory={Path(options.data).resolve()}"] if options.data else []
+    config = load("multi30k-de-en-tutorial", overrides)
     examples, records = Path(folder, "examples"), Path(folder, "records")
     for path in (examples, records):
         path.mkdir()

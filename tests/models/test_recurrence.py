@@ -60,7 +60,7 @@ def test_weights_and_gradients_are_those_of_keras(name):
     peer = KERAS_LAYERS[name](5, return_sequences=True, return_state=True, dtype="float64")
     peer.build((None, None, 3))
     peer.set_weights(layer.get_weights())
-    inputs, lengths = tf.constant(np.random.default_rng(2).normal(size=(4, 6, 3))), tf.constant([6, 4, 1, 5])
+    inputs, lengths = tf.constant(np.random.default_rng(2).normal(size=(4, 6, 3))), tf.constant([4, 6, 1, 5])
     mask = tf.sequence_mask(lengths, 6)
 
     def loss(outputs, state):
@@ -88,7 +88,7 @@ def test_gradient_to_the_initial_state_equals_differences(name):
 
     def loss(state):
         outputs, final = unroll(layer, inputs, lengths, state)
-        return tf.reduce_sum(tf.sin(outputs)) + tf.reduce_sum(final.hidden**3)
+        return tf.reduce_sum(tf.sin(outputs)) + tf.add_n([tf.reduce_sum(value**3) for value in final])
 
     with tf.GradientTape() as tape:
         tape.watch(state)
@@ -101,6 +101,25 @@ def test_gradient_to_the_initial_state_equals_differences(name):
             bump[index] = step
             values = [loss(state._replace(**{field: getattr(state, field) + sign * bump})) for sign in (1, -1)]
             assert float(values[0] - values[1]) / (2 * step) == pytest.approx(float(gradient[index]), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_without_any_step_the_gradient_passes_to_the_state(name, graph, rows):
+    layer = make(name)
+    state = random_state(layer, rows)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(state)
+            _, final = unroll(layer, tf.zeros([rows, 3, 3], tf.float64), tf.zeros([rows], tf.int32), state)
+            value = tf.reduce_sum(final.hidden**2)
+        return tape.gradient(value, [state.hidden, *layer.trainable_variables])
+
+    to_state, *to_weights = (tf.function(gradients) if graph else gradients)()
+    np.testing.assert_allclose(to_state, 2 * state.hidden)
+    assert not any(np.any(gradient) for gradient in to_weights)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])

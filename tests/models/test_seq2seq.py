@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from models.beam_search import beam_search
+from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
-from models.teacher_forcing import TeacherForcing
+from models.teacher_forcing import TeacherForcing, shift_right
 from tests.models.test_teacher_forcing import make_batch, make_model
 from tests.reference import log_softmax
 
@@ -172,3 +173,24 @@ def test_reversing_digits_is_learned():
         for row, n, other, m in zip(found, lengths, gold, gold_lengths, strict=True)
     ]
     assert np.mean(exact) >= 0.99
+
+
+@pytest.mark.parametrize("kind", [keras.optimizers.Adam, FusedAdam])
+def test_repeated_tokens_add_up_before_clipping(kind):
+    model, batch = make_model("lstm"), make_batch([6, 6], [6, 6])  # ids repeat: 12 tokens of 7 kinds
+    model.compile(kind(0.1, global_clipnorm=0.01))
+    plain = make_model("lstm")
+    plain.set_weights(model.get_weights())
+    with tf.GradientTape() as tape:
+        memory = plain.encoder(batch["source_ids"], batch["source_lengths"])
+        nll, tokens = plain.cross_entropy(batch, shift_right(batch["target_ids"], 2), memory)
+        loss = nll / tokens
+    gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, plain.trainable_variables)]
+    optimizer = keras.optimizers.Adam(0.1, global_clipnorm=0.01)
+    optimizer.apply_gradients(zip(gradients, plain.trainable_variables, strict=True))
+    model.train_step(batch)
+    # Adam's first step is nearly the gradient's sign; the moments show its size.
+    norm = np.sqrt(sum(float(tf.reduce_sum(tf.convert_to_tensor(m) ** 2)) for m in model.optimizer._momentums)) / 0.1
+    assert norm == pytest.approx(0.01, rel=1e-3)
+    for one, other in zip(model.optimizer._momentums, optimizer._momentums, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-7)

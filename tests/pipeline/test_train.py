@@ -68,6 +68,15 @@ def test_training_in_bfloat16_leaves_a_float32_model(corpus, transform_dir, tmp_
     assert validation != figures["perplexity"] and validation == pytest.approx(figures["perplexity"], rel=0.01)
 
 
+def test_buckets_reach_the_batches(corpus, transform_dir, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "pipeline.train.batches", lambda *args, **options: asked.append(options) or batches(*args, **options)
+    )
+    train(small_config(corpus, training={"bucket_by_length": True, "epochs": 1}), transform_dir, tmp_path)
+    assert {"by_length": True} in asked
+
+
 def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_dir):
     config = small_config(corpus, model={"init_scale": 0.0, "cell": "gru", "num_layers": 2})
     model = build_model(config, transform_dir)
