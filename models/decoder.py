@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models.cells import product
 from models.initializers import bias_initializer, weight_initializer
+from models.losses import projected_cross_entropy
 from models.stack import RecurrentStack
 from models.states import DecoderState, SourceMemory
 
@@ -70,6 +71,11 @@ class Decoder(keras.layers.Layer):
 
         return DecoderSteps(advance, self.projector())
 
+    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, H]`, all of them real."""
+        kernel, bias = (tf.convert_to_tensor(weight) for weight in (self.projection.kernel, self.projection.bias))
+        return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype)
+
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from features `[..., H]` to logits `[..., V]`, float32 under a mixed policy."""
         kernel = tf.cast(self.projection.kernel, self.compute_dtype)
@@ -88,7 +94,7 @@ class Decoder(keras.layers.Layer):
         return self.stepper().step(token_ids, state, memory)
 
     def unroll_features(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """The recurrence of whole sequences; `projector` gives the logits.
 
@@ -96,22 +102,22 @@ class Decoder(keras.layers.Layer):
             token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
             lengths: `[B]` int, real inputs of each row.
             memory: the encoder's result for the same batch.
-            training: whether dropout is active.
+            dropout_seed: `[2]` int32; `None` for no dropout.
 
         Returns:
             Features `[B, T, H]`; those of the padding mean nothing.
         """
-        features, _ = self.stack.unroll(token_ids, lengths, self.initial_state(memory).layers, training=training)
+        features, _ = self.stack.unroll(token_ids, lengths, self.initial_state(memory).layers, dropout_seed)
         return features
 
     def unroll(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, training: bool = False
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Logits `[B, T, V]` of whole sequences: at position t those of the token that follows input t.
 
         Arguments: those of `unroll_features`.
         """
-        return self.projector()(self.unroll_features(token_ids, lengths, memory, training=training))
+        return self.projector()(self.unroll_features(token_ids, lengths, memory, dropout_seed))
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

@@ -19,7 +19,7 @@ class Encoder(keras.layers.Layer):
     Call arguments:
         source_ids: `[B, S]` int, padded on the right.
         source_lengths: `[B]` int, at least 1 each: a row holds at least its end token.
-        training: whether dropout is active.
+        dropout_seed: `[2]` int32; `None` for no dropout.
 
     Output:
         A `SourceMemory`.
@@ -33,10 +33,12 @@ class Encoder(keras.layers.Layer):
         """See base class."""
         self.stack.build()
 
-    def call(self, source_ids: tf.Tensor, source_lengths: tf.Tensor, training: bool = False) -> SourceMemory:
+    def call(
+        self, source_ids: tf.Tensor, source_lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
+    ) -> SourceMemory:
         """See the class."""
         states = self.stack.zero_states(tf.shape(source_ids)[0])
-        outputs, final_states = self.stack.unroll(source_ids, source_lengths, states, training=training)
+        outputs, final_states = self.stack.unroll(source_ids, source_lengths, states, dropout_seed)
         return SourceMemory(outputs, tf.cast(source_lengths, tf.int32), final_states)
 
     def get_config(self) -> dict[str, Any]:

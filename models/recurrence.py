@@ -1,4 +1,6 @@
-"""LSTM and GRU over whole sequences: one matrix product for all inputs, then a loop over the recurrence alone.
+"""LSTM and GRU over whole sequences: cuDNN on a GPU (`cudnn`), elsewhere the loop of this file.
+
+One matrix product for all inputs, then a loop over the recurrence alone.
 
 Keras 3 on a CPU runs the whole cell inside its loop, the input's product included, and TensorFlow's automatic gradient
 of that loop adds one `[H, 4H]` product and one addition a step for the recurrent kernel's gradient. Here
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from models import cells
 from models.cells import CellState, product
+from models.cudnn import run_cudnn, why_not_cudnn
 from models.initializers import bias_initializer, weight_initializer
 from models.packing import Packing, any_rows
 
@@ -21,21 +24,24 @@ CellName = Literal["lstm", "gru"]
 
 
 class CellFunctions(NamedTuple):
-    """A cell as data: the types of its values, its number of gates, its forward and backward step."""
+    """A cell as data: the types of its values, its numbers of gates and biases, its steps."""
 
     state_type: type[Any]
     saved_type: type[Any]
     gradient_type: type[Any]
     gates: int
+    biases: int
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
 
 CELLS: dict[str, CellFunctions] = {
     "lstm": CellFunctions(
-        cells.LSTMState, cells.LSTMSaved, cells.LSTMGradient, 4, cells.lstm_forward, cells.lstm_backward
+        cells.LSTMState, cells.LSTMSaved, cells.LSTMGradient, 4, 1, cells.lstm_forward, cells.lstm_backward
     ),
-    "gru": CellFunctions(cells.GRUState, cells.GRUSaved, cells.GRUGradient, 3, cells.gru_forward, cells.gru_backward),
+    "gru": CellFunctions(
+        cells.GRUState, cells.GRUSaved, cells.GRUGradient, 3, 2, cells.gru_forward, cells.gru_backward
+    ),
 }
 
 
@@ -179,7 +185,7 @@ def _backward_loop(
         grad_state = join(running, count)
         grad_state = grad_state._replace(hidden=grad_state.hidden + grad_hidden[offset : offset + count])
         before = cell.state_type(*(values[:count] for values in at(history, t)))
-        grad_state, grad_gates = cell.backward(grad_state, before, at(history, t + 1), at(saved, t), transposed_kernel)
+        grad_state, grad_gates = cell.backward(grad_state, before, at(saved, t), transposed_kernel)
         return t - 1, grad_state, _write(to_gates, t, grad_gates)
 
     to_gates = cell.gradient_type(
@@ -224,16 +230,19 @@ class Recurrent(keras.layers.Layer):
         units: hidden size H.
         init_scale: every weight starts uniform in ±`init_scale`; `None` means Glorot uniform kernel, orthogonal
             recurrent kernel, zero biases, and 1 for the LSTM's forget gate.
+        cudnn: whether `unroll` may use cuDNN. It is no part of the configuration: a model that is saved and loaded does
+            not, because a graph with a cuDNN operation cannot be loaded without a GPU.
     """
 
     cell: CellName
 
-    def __init__(self, units: int, init_scale: float | None = None, **kwargs: Any) -> None:
+    def __init__(self, units: int, init_scale: float | None = None, cudnn: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"units must be a positive number, got {units}")
         self.units = units
         self.init_scale = init_scale
+        self.why_not_cudnn = why_not_cudnn(cudnn, self.compute_dtype)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of size `input_shape[-1]`."""
@@ -250,14 +259,12 @@ class Recurrent(keras.layers.Layer):
             autocast=False,  # the products cast
             name="recurrent_kernel",
         )
-        self.bias = self._add_bias(width)
-
-    def _add_bias(self, width: int) -> Any:
-        raise NotImplementedError("use LSTM or GRU")
-
-    def _biases(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The input's bias and the state's bias, each `[G H]`."""
-        raise NotImplementedError("use LSTM or GRU")
+        self.bias = self.add_weight(
+            shape=(width,) if CELLS[self.cell].biases == 1 else (2, width),
+            initializer=bias_initializer(self.init_scale),
+            autocast=False,
+            name="bias",
+        )
 
     def zero_state(self, batch_size: tf.Tensor) -> Any:
         """A state of zeros, `[B, H]` in each field."""
@@ -290,12 +297,18 @@ class Recurrent(keras.layers.Layer):
         Returns:
             Outputs, packed `[N, H]`, and the state after each row's last step.
         """
+        if self.why_not_cudnn is None:
+            # TensorFlow's bfloat16 kernel would only cast to float32 and back, and round the states.
+            dtype = "float32" if self.compute_dtype == "bfloat16" else self.compute_dtype
+            return run_cudnn(self.cell, inputs, packing, state, self._weights(), dtype)
         return run_cell(CELLS[self.cell], inputs, packing, state, self._weights(), self.compute_dtype)
 
     def _weights(self) -> CellWeights:
-        return CellWeights(
-            tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.recurrent_kernel), *self._biases()
+        kernel, recurrent_kernel, bias = (
+            tf.convert_to_tensor(weight) for weight in (self.kernel, self.recurrent_kernel, self.bias)
         )
+        biases = (bias, tf.zeros_like(bias)) if CELLS[self.cell].biases == 1 else tf.unstack(bias)
+        return CellWeights(kernel, recurrent_kernel, *biases)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
@@ -308,18 +321,25 @@ class LSTM(Recurrent):
 
     cell: CellName = "lstm"
 
-    def _add_bias(self, width: int) -> Any:
-        bias = self.add_weight(
-            shape=(width,), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
-        )
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """See base class."""
+        super().build(input_shape)
         if self.init_scale is None:
             # Forget gate open at the start (Gers et al. 2000; Jozefowicz et al. 2015).
-            bias.assign(tf.concat([tf.zeros(self.units), tf.ones(self.units), tf.zeros(2 * self.units)], axis=0))
-        return bias
+            zeros, ones = tf.zeros(self.units), tf.ones(self.units)
+            self.bias.assign(tf.concat([zeros, ones, zeros, zeros], axis=0))
 
-    def _biases(self) -> tuple[tf.Tensor, tf.Tensor]:
-        bias = tf.convert_to_tensor(self.bias)
-        return bias, tf.zeros_like(bias)
+    def stepper(self) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+        """See base class. Here one product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
+        weights = self._weights().cast(self.compute_dtype)
+        kernel = tf.concat([weights.kernel, weights.recurrent_kernel], axis=0)  # --> [I + H, 4H]
+
+        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+            joined = tf.concat([tf.cast(values, kernel.dtype) for values in (inputs, state.hidden)], axis=-1)
+            state, _ = cells.lstm_gates(product(joined, kernel) + weights.input_bias, state)
+            return state.hidden, state
+
+        return step
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -327,15 +347,6 @@ class GRU(Recurrent):
     """Gated recurrent unit with the weights of `keras.layers.GRU(reset_after=True)`; see `Recurrent`."""
 
     cell: CellName = "gru"
-
-    def _add_bias(self, width: int) -> Any:
-        return self.add_weight(
-            shape=(2, width), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
-        )
-
-    def _biases(self) -> tuple[tf.Tensor, tf.Tensor]:
-        bias = tf.convert_to_tensor(self.bias)
-        return bias[0], bias[1]
 
 
 LAYERS: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU}

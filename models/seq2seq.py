@@ -1,26 +1,21 @@
 """The encoder-decoder as a Keras model whose training step is stochastic teacher forcing."""
 
-from typing import Any, TypedDict
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models import replicas
+from models.batches import Batch, cells, slice_rows
 from models.decoder import Decoder
+from models.dropout import fold_in
 from models.encoder import Encoder
-from models.losses import token_cross_entropy
+from models.gradients import accumulate, clip
 from models.metrics import Perplexity
+from models.optimizers import apply_reduced, check_clipping, loss_scale
 from models.recurrence import CellName
 from models.states import SourceMemory
 from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
-
-
-class Batch(TypedDict):
-    """A batch of pairs; every row ends with the end token and is padded on the right."""
-
-    source_ids: tf.Tensor  # [B, S] int32
-    source_lengths: tf.Tensor  # [B] int32
-    target_ids: tf.Tensor  # [B, T] int32
-    target_lengths: tf.Tensor  # [B] int32
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -37,10 +32,10 @@ class Seq2Seq(keras.Model):
         dropout: share of embeddings and of the outputs between layers that training drops.
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
         start_id: the target's start token.
+        cudnn: whether the recurrent layers may use cuDNN; not kept when the model is saved (see `Recurrent`).
 
     Call arguments:
         batch: a `Batch`.
-        training: whether dropout is active.
 
     Output:
         Logits `[B, T, V]` under pure teacher forcing.
@@ -58,13 +53,12 @@ class Seq2Seq(keras.Model):
         dropout: float,
         init_scale: float | None,
         start_id: int,
+        cudnn: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if self.compute_dtype == "float16":
-            raise ValueError(
-                "dtype must be float32, float64 or mixed_bfloat16, got a float16 policy: loss scaling is not built in"
-            )
+        if self.variable_dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must keep weights in float32 or float64, got {self.dtype_policy.name!r}")
         shared: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,
@@ -80,12 +74,12 @@ class Seq2Seq(keras.Model):
             **shared,
         }
         self.start_id = start_id
-        self.encoder = Encoder(vocabulary_size=source_vocabulary_size, dtype=self.dtype_policy, **shared)
-        self.decoder = Decoder(vocabulary_size=target_vocabulary_size, dtype=self.dtype_policy, **shared)
+        self.encoder = Encoder(vocabulary_size=source_vocabulary_size, dtype=self.dtype_policy, cudnn=cudnn, **shared)
+        self.decoder = Decoder(vocabulary_size=target_vocabulary_size, dtype=self.dtype_policy, cudnn=cudnn, **shared)
         self.perplexity = Perplexity()
         self.free_running_perplexity = Perplexity(name="free_running_perplexity")
         self.teacher_forcing = TeacherForcing()
-        self.coin_seed = 0
+        self.seed, self.clip_norm, self.micro_batches = 0, None, 1
         self.encoder.build()
         self.decoder.build()
         self.built = True
@@ -94,32 +88,51 @@ class Seq2Seq(keras.Model):
         self,
         optimizer: keras.optimizers.Optimizer,
         teacher_forcing: TeacherForcing | None = None,
-        coin_seed: int = 0,
+        seed: int = 0,
+        clip_norm: float | None = None,
+        micro_batches: int = 1,
         run_eagerly: bool = False,
     ) -> None:
-        """Set up training.
+        """Set up training; under a distribution strategy, within its scope.
 
         Args:
-            optimizer: any Keras optimizer; give it `global_clipnorm` to clip.
+            optimizer: any Keras optimizer that does not clip. With a float16 policy Keras wraps it in a
+                `LossScaleOptimizer`.
             teacher_forcing: the ratio's schedule; `None` is pure teacher forcing.
-            coin_seed: seeds the coins, which are a function of this seed and the optimizer's iterations.
+            seed: coins and dropout are a function of this seed and the optimizer's iterations.
+            clip_norm: largest global norm of the gradients, after their sum over replicas; `None` for no clipping.
+            micro_batches: parts that a replica computes a batch in, one after the other. The update is the same; more
+                parts need less memory and more time.
             run_eagerly: run the steps without `tf.function`, for debugging.
         """
+        if clip_norm is not None and not clip_norm > 0.0:
+            raise ValueError(f"clip_norm must be a positive norm or None, got {clip_norm}")
+        if micro_batches < 1:
+            raise ValueError(f"micro_batches must be a positive number of parts, got {micro_batches}")
+        check_clipping(optimizer)
         # XLA is off: it would compile anew for every sequence length.
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
+        self.optimizer.build(self.trainable_variables)  # now, so that the first step is traced only once
         self.teacher_forcing = TeacherForcing() if teacher_forcing is None else teacher_forcing
-        self.coin_seed = coin_seed
+        self.seed, self.clip_norm, self.micro_batches = seed, clip_norm, micro_batches
+
+    def kernels(self) -> dict[str, str | None]:
+        """Each recurrent layer's path, and why it does not use cuDNN, or `None` if it does."""
+        stacks = {"encoder": self.encoder.stack, "decoder": self.decoder.stack}
+        return {
+            f"{name}/{layer.name}": layer.why_not_cudnn for name, stack in stacks.items() for layer in stack.layers
+        }
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that Keras resets at the start of each epoch."""
         return [self.perplexity, self.free_running_perplexity]
 
-    def call(self, batch: Batch, training: bool = False) -> tf.Tensor:
+    def call(self, batch: Batch) -> tf.Tensor:
         """See the class."""
-        memory = self.encoder(batch["source_ids"], batch["source_lengths"], training=training)
+        memory = self.encoder(batch["source_ids"], batch["source_lengths"])
         inputs = shift_right(batch["target_ids"], self.start_id)
-        return self.decoder.unroll(inputs, batch["target_lengths"], memory, training=training)
+        return self.decoder.unroll(inputs, batch["target_lengths"], memory)
 
     def decoder_inputs(self, batch: Batch, memory: SourceMemory, gold: tf.Tensor) -> tf.Tensor:
         """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
@@ -133,32 +146,75 @@ class Seq2Seq(keras.Model):
         )
 
     def cross_entropy(
-        self, batch: Batch, inputs: tf.Tensor, memory: SourceMemory, training: bool = False
+        self, batch: Batch, inputs: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as float32 scalars."""
-        features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, training=training)
+        """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as scalars."""
+        features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, dropout_seed)
         real = tf.sequence_mask(batch["target_lengths"], tf.shape(inputs)[1])
-        logits = self.decoder.projector()(tf.boolean_mask(features, real))  # --> [N, V], no padding
-        return token_cross_entropy(logits, tf.boolean_mask(batch["target_ids"], real))
+        nll = self.decoder.cross_entropy(tf.boolean_mask(features, real), tf.boolean_mask(batch["target_ids"], real))
+        return nll, tf.cast(tf.reduce_sum(batch["target_lengths"]), nll.dtype)
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """One update; Keras calls it, outside AutoGraph."""
+        """One update with a replica's part of a batch; Keras and `strategy.run` call it, outside AutoGraph.
+
+        Loss and gradients are sums over the tokens of all replicas and micro-batches, divided once by the number of
+        those tokens; then the gradients are clipped; then every replica makes the same update.
+
+        Returns:
+            Of the whole batch: `loss` in nats a token, `tokens`, `gradient_norm` before clipping, `teacher_forcing`
+            (the ratio), `padding` (share of the padded matrices); and `perplexity` since the metric was reset.
+        """
         iteration = self.optimizer.iterations
         ratio = self.teacher_forcing.ratio(iteration)
-        seed = tf.stack([self.coin_seed, tf.cast(iteration, tf.int32)])
-        gold = draw_coins(ratio, tf.shape(batch["target_ids"]), self.teacher_forcing.coin, seed)
+        seed = tf.stack([self.seed, tf.cast(iteration, tf.int32)])
+        gold = self._coins(ratio, tf.shape(batch["target_ids"]), seed)
+        real, every = cells(batch)
+        tokens = tf.cast(tf.reduce_sum(batch["target_lengths"]), self.variable_dtype)
+        all_tokens, all_real, all_cells = replicas.total([tokens, real, every])
+        scale = loss_scale(self.optimizer)
+        weight = tf.cast(scale, all_tokens.dtype) / tf.maximum(all_tokens, 1.0)
+        size = -(-tf.shape(gold)[0] // self.micro_batches)
+
+        def part(index: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            begin, end = index * size, (index + 1) * size
+            dropout_seed = fold_in(seed, replicas.index(), index)
+            nll, gradients = self._gradients(slice_rows(batch, begin, end), gold[begin:end], weight, dropout_seed)
+            return nll, gradients
+
+        variables = self.trainable_variables
+        nll, gradients = accumulate(part, self.micro_batches)
+        self.perplexity.update_state(nll, tokens)
+        nll, *gradients = replicas.total([nll, *gradients])
+        gradients, norm = clip(gradients, self.clip_norm, scale)
+        apply_reduced(self.optimizer, gradients, variables)
+        return {
+            "loss": nll / tf.maximum(all_tokens, 1.0),
+            "perplexity": self.perplexity.result(),
+            "teacher_forcing": ratio,
+            "tokens": all_tokens,
+            "gradient_norm": norm,
+            "padding": 1.0 - all_real / tf.maximum(all_cells, 1.0),
+        }
+
+    def _coins(self, ratio: tf.Tensor, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """This replica's rows of the whole batch's coins: `[B, T]`, the same as one replica would draw."""
+        before, every = replicas.place(shape[0])
+        coins = draw_coins(ratio, tf.stack([every, shape[1]]), self.teacher_forcing.coin, seed)
+        return coins[before : before + shape[0]]
+
+    def _gradients(
+        self, batch: Batch, gold: tf.Tensor, weight: tf.Tensor, dropout_seed: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Summed loss of a batch under the coins `gold`, and the dense gradients of `weight` times it."""
+        encoder_seed, decoder_seed = (fold_in(dropout_seed, part) for part in range(2))
         with tf.GradientTape() as tape:
-            memory = self.encoder(batch["source_ids"], batch["source_lengths"], training=True)
+            memory = self.encoder(batch["source_ids"], batch["source_lengths"], encoder_seed)
             with tape.stop_recording():
                 inputs = self.decoder_inputs(batch, memory, gold)
-            nll, tokens = self.cross_entropy(batch, inputs, memory, training=True)
-            loss = tf.math.divide_no_nan(nll, tokens)
-        variables = self.trainable_variables
+            nll, _ = self.cross_entropy(batch, inputs, memory, decoder_seed)
+            loss = nll * weight
         # Dense, because Keras' optimizers do not add up the repeated rows of an embedding's sparse gradient.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.perplexity.update_state(nll, tokens)
-        return {"loss": loss, "perplexity": self.perplexity.result(), "teacher_forcing": ratio, "tokens": tokens}
+        return nll, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self.trainable_variables)]
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Both perplexities: teacher forced, and with the model fed its own argmax."""

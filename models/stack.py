@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from models.cells import CellState
+from models.dropout import drop, fold_in
 from models.initializers import weight_initializer
 from models.packing import pack, pack_lengths, unpack
 from models.recurrence import LAYERS, CellName
@@ -24,6 +25,7 @@ class RecurrentStack(keras.layers.Layer):
         cell: `"lstm"` or `"gru"`.
         dropout: share of embeddings, and of the outputs of every layer but the last, that training drops.
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
+        cudnn: see `models.recurrence.Recurrent`.
     """
 
     def __init__(
@@ -35,12 +37,15 @@ class RecurrentStack(keras.layers.Layer):
         cell: CellName = "lstm",
         dropout: float = 0.0,
         init_scale: float | None = None,
+        cudnn: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
         if cell not in LAYERS:
             raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must be a share of at least 0 and below 1, got {dropout}")
         if num_layers < 1:
             raise ValueError(f"num_layers must be a positive number, got {num_layers}")
         self.arguments: dict[str, Any] = {
@@ -59,9 +64,8 @@ class RecurrentStack(keras.layers.Layer):
             dtype=policy.variable_dtype,
             name="embedding",
         )
-        self.dropout = keras.layers.Dropout(dropout, dtype=policy.variable_dtype)
         self.layers = [
-            LAYERS[cell](hidden_size, init_scale=init_scale, dtype=policy, name=f"{cell}_{index}")
+            LAYERS[cell](hidden_size, init_scale=init_scale, cudnn=cudnn, dtype=policy, name=f"{cell}_{index}")
             for index in range(num_layers)
         ]
 
@@ -95,7 +99,11 @@ class RecurrentStack(keras.layers.Layer):
         return step
 
     def unroll(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, states: tuple[CellState, ...], training: bool = False
+        self,
+        token_ids: tf.Tensor,
+        lengths: tf.Tensor,
+        states: tuple[CellState, ...],
+        dropout_seed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
         """Whole sequences at once.
 
@@ -103,7 +111,7 @@ class RecurrentStack(keras.layers.Layer):
             token_ids: `[B, T]` int, padded on the right.
             lengths: `[B]` int, real tokens of each row.
             states: the state before the first token, one a layer.
-            training: whether dropout is active.
+            dropout_seed: `[2]` int32, from which all masks follow; `None` for no dropout.
 
         Returns:
             The top layer's outputs `[B, T, H]`, zero in the padding, and the states after each row's last token.
@@ -111,8 +119,8 @@ class RecurrentStack(keras.layers.Layer):
         packing = pack_lengths(lengths, tf.shape(token_ids)[1])
         outputs = self.embedding(pack(token_ids, packing))  # --> [N, E]
         final_states = []
-        for layer, state in zip(self.layers, states, strict=True):
-            outputs = self.dropout(outputs, training=training)
+        for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
         return unpack(outputs, packing), tuple(final_states)

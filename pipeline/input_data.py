@@ -1,7 +1,9 @@
 """TFRecords to the batches that the model eats: shuffled, perhaps bucketed by length, padded on the right."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 
@@ -12,75 +14,82 @@ from preprocessing.special_tokens import END_ID, PADDING_ID
 BUCKET_GROWTH = 1.15
 """Each bucket ends at the last one's end times this: little padding, and few half-full batches at an epoch's end."""
 
+LONGEST_BOUNDARY = 512
+"""Longer pairs share one bucket."""
+
 PARSE_BATCH = 1024
 """Records that are parsed by one call."""
 
 SHUFFLE_BUFFER = 65_536
 """Pairs held for shuffling. The records of the training split lie in random order already."""
 
+PREFETCH = 8
+"""Batches made ahead."""
 
-def batches(
-    directory: Path, split: str, batch_size: int, shuffle_seed: int | None = None, by_length: bool = False
-) -> tf.data.Dataset:
-    """Batches of one split, as `models.seq2seq.Batch`.
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """Which pairs share a batch."""
+
+    size: int
+    """Largest batch, in units."""
+    unit: Literal["sentences", "tokens"] = "sentences"
+    """Pairs; or tokens of the longer side with padding, so that a batch of long pairs holds fewer. Needs buckets."""
+    by_length: bool = False
+    """Whether a batch holds pairs of similar lengths only."""
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        if self.unit == "tokens" and not self.by_length:
+            raise ValueError("by_length must be true with unit 'tokens', got False: the budget is one of each bucket")
+
+    def bucket_sizes(self, boundaries: list[int]) -> list[int]:
+        """Pairs in a batch of each bucket, the last one (beyond all boundaries) included; at least one."""
+        if self.unit == "sentences":
+            return [self.size] * (len(boundaries) + 1)
+        longest = [boundary - 1 for boundary in boundaries] + [2 * boundaries[-1]]
+        return [max(1, self.size // length) for length in longest]
+
+
+def batches(directory: Path, split: str, batch_size: int) -> tf.data.Dataset:
+    """Batches of one split in the records' order, as `models.batches.Batch`; the last one may hold fewer pairs.
 
     Args:
         directory: the Transform component's records.
         split: `"train"`, `"validation"` or `"test"`.
-        batch_size: sentence pairs per batch; the last batch (of each bucket) may hold fewer.
-        shuffle_seed: seed of the order, which is another one in each epoch; `None` keeps the records' order (within
-            each bucket).
-        by_length: whether a batch holds pairs of similar lengths only.
+        batch_size: sentence pairs per batch.
     """
-    records = tf.data.TFRecordDataset(record_files(str(directory), split), compression_type="GZIP")
-    pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    # An unbatched ragged row is a tensor, but tf.data learns that only from the next map.
-    pairs = pairs.map(lambda pair: {name: tf.convert_to_tensor(value) for name, value in pair.items()})
-    if shuffle_seed is not None:
-        pairs = pairs.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=True)
-    padding = {
-        "source_ids": PADDING_ID,
-        "source_lengths": None,  # scalars, nothing to pad
-        "target_ids": PADDING_ID,
-        "target_lengths": None,
-    }
-    if by_length:
-        boundaries = bucket_boundaries()
-        padded = pairs.bucket_by_sequence_length(
-            lambda pair: tf.maximum(pair["source_lengths"], pair["target_lengths"]),
-            bucket_boundaries=boundaries,
-            bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
-            padding_values=padding,
-        )
-    else:
-        padded = pairs.padded_batch(batch_size, padding_values=padding)
-    options = tf.data.Options()
-    options.deterministic = True
-    return padded.prefetch(4).with_options(options)
+    return _finished(_batched(_pairs(directory, split), Batching(size=batch_size)))
 
 
-def _parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Serialized examples `[B]` to closed, still ragged ids and their lengths."""
-    examples = parse_examples(serialized)
-    pairs = {}
-    for side in ("source", "target"):
-        ids = with_end(examples[f"{side}_ids"], END_ID)
-        pairs[f"{side}_ids"] = ids
-        pairs[f"{side}_lengths"] = tf.cast(ids.row_lengths(), tf.int32)
-    return pairs
+def epoch_batches(
+    directory: Path, batching: Batching, seed: int, epoch: int, first: int = 0, replicas: int = 1
+) -> tf.data.Dataset:
+    """The training split's batches of one epoch, in an order that follows from the seed and the epoch's number.
 
-
-def counted(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same batches, with their number known to `cardinality()`.
-
-    It takes one pass, but holds for every epoch: how many batches there are follows from the number of pairs (of each
-    bucket), not from their order. Without it Keras takes the end of the first epoch for a mistake.
+    Args:
+        directory: the Transform component's records.
+        batching: which pairs share a batch.
+        seed: of the order.
+        epoch: number from 0.
+        first: number of the batch to begin with.
+        replicas: devices that share a batch. Each batch becomes so many elements, one after the other, of as equal
+            numbers of rows as can be, and of the same padded lengths; an element may have no row.
     """
-    count = int(dataset.reduce(0, lambda count, _: count + 1))
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+    pairs = _pairs(directory, "train")
+    shuffled = pairs.shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
+    dataset = _batched(shuffled, batching).skip(first)
+    if replicas > 1:
+        dataset = dataset.flat_map(lambda batch: _shares(batch, replicas))
+    return _finished(dataset, ahead=PREFETCH * replicas)
 
 
-def bucket_boundaries(shortest: int = 4, longest: int = 512) -> list[int]:
+def count_batches(directory: Path, batching: Batching) -> int:
+    """Batches in an epoch, which depends on the number of pairs (in each bucket), not on their order. Takes a pass."""
+    return int(_batched(_pairs(directory, "train"), batching).reduce(0, lambda count, _: count + 1))
+
+
+def bucket_boundaries(shortest: int = 4, longest: int = LONGEST_BOUNDARY) -> list[int]:
     """Lengths at which a new bucket begins: every length at first, then growing by `BUCKET_GROWTH`."""
     boundaries = [shortest]
     while boundaries[-1] < longest:
@@ -95,3 +104,56 @@ def texts(directory: Path, split: str) -> Iterator[tuple[str, str]]:
         examples = parse_examples(serialized)
         for source, target in zip(examples["source"].numpy(), examples["target"].numpy(), strict=True):
             yield source.decode(), target.decode()
+
+
+def _pairs(directory: Path, split: str) -> tf.data.Dataset:
+    records = tf.data.TFRecordDataset(record_files(str(directory), split), compression_type="GZIP")
+    pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    # An unbatched ragged row is a tensor, but tf.data learns that only from the next map.
+    return pairs.map(lambda pair: {name: tf.convert_to_tensor(value) for name, value in pair.items()})
+
+
+def _batched(pairs: tf.data.Dataset, batching: Batching) -> tf.data.Dataset:
+    padding = {
+        "source_ids": PADDING_ID,
+        "source_lengths": None,  # scalars, nothing to pad
+        "target_ids": PADDING_ID,
+        "target_lengths": None,
+    }
+    if not batching.by_length:
+        return pairs.padded_batch(batching.size, padding_values=padding)
+    boundaries = bucket_boundaries()
+    return pairs.bucket_by_sequence_length(
+        lambda pair: tf.maximum(pair["source_lengths"], pair["target_lengths"]),
+        bucket_boundaries=boundaries,
+        bucket_batch_sizes=batching.bucket_sizes(boundaries),
+        padding_values=padding,
+    )
+
+
+def _shares(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
+    rows = tf.shape(batch["target_lengths"])[0]
+
+    def share(replica: tf.Tensor) -> dict[str, tf.Tensor]:
+        begin, end = replica * rows // replicas, (replica + 1) * rows // replicas
+        return {name: values[begin:end] for name, values in batch.items()}
+
+    return tf.data.Dataset.range(replicas, output_type=tf.int32).map(share)
+
+
+def _finished(dataset: tf.data.Dataset, ahead: int = PREFETCH) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_warm_start = True  # an iterator fills its shuffle buffer when it is made, not when it is read
+    return dataset.prefetch(ahead).with_options(options)
+
+
+def _parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Serialized examples `[B]` to closed, still ragged ids and their lengths."""
+    examples = parse_examples(serialized)
+    pairs = {}
+    for side in ("source", "target"):
+        ids = with_end(examples[f"{side}_ids"], END_ID)
+        pairs[f"{side}_ids"] = ids
+        pairs[f"{side}_lengths"] = tf.cast(ids.row_lengths(), tf.int32)
+    return pairs

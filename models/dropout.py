@@ -1,0 +1,23 @@
+"""Dropout whose masks are a function of a seed: no state to save, the same masks after a resumption."""
+
+import tensorflow as tf
+
+
+def drop(values: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Inverted dropout (Srivastava et al. 2014): zero with chance `rate`, else divided by `1 - rate`.
+
+    Args:
+        values: any shape.
+        rate: chance of a zero, at least 0 and below 1.
+        seed: `[2]` int32; the same seed and shape give the same mask. `None`: `values` as they are.
+    """
+    if seed is None or rate == 0.0:
+        return values
+    return tf.nn.experimental.stateless_dropout(values, rate, seed)
+
+
+def fold_in(seed: tf.Tensor | None, *numbers: int | tf.Tensor) -> tf.Tensor | None:
+    """Another seed for every sequence of numbers, as unrelated to each other as two random ones."""
+    for number in numbers:
+        seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, number)
+    return seed

@@ -1,0 +1,157 @@
+"""Checkpoints of a training: each is one file that holds all that the next update depends on.
+
+    checkpoints/update-00000454-epoch-002.npz   after an epoch, with its validation
+    checkpoints/update-00000500.npz             within an epoch; replaced by the next one
+    checkpoints/best-002.npz                    the weights alone of the epoch that validation likes best
+
+A file appears whole or not at all, and a damaged one is noticed by its checksums. Nothing random is saved: coins,
+dropout and the order of the data are functions of the seed and the position.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing.errors import DataError
+
+log = logging.getLogger("heliograph.train")
+
+STATE = "state"  # the name of the JSON among a file's arrays
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """Where a training stands, beside its variables: plain numbers, as JSON."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    batch: int = 0
+    """Batches done in the epoch that has begun."""
+    update: int = 0
+    """Batches done in all."""
+    nll: float = 0.0
+    """Summed loss of the epoch that has begun, in nats."""
+    tokens: float = 0.0
+    """Target tokens of the epoch that has begun."""
+    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    """Figures of each finished epoch."""
+    best: float | None = None
+    """Best figure of the selection; None if none was finite."""
+    best_epoch: int = 0
+    """The epoch that had it, from 1."""
+    since_best: int = 0
+    """Epochs after that one."""
+    since_plateau: int = 0
+    """Epochs without improvement since the learning rate was last lowered."""
+    logs: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Log files and their sizes in bytes."""
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        directory: made if need be.
+        keep: checkpoints at the ends of epochs that are kept, the newest ones; a newer one within an epoch is kept, too.
+    """
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory, self.keep = directory, keep
+
+    def ends_of_epochs(self) -> list[Path]:
+        """The checkpoints at the ends of epochs, the newest last."""
+        return sorted(self.directory.glob("update-*-epoch-*.npz"))
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint."""
+        return max(self.directory.glob("update-*.npz"), default=None)
+
+    def save(self, variables: Sequence[Any], state: TrainingState) -> Path:
+        """Write a checkpoint, then remove those that are no longer kept.
+
+        Raises:
+            OSError: it could not be written; the older ones are as they were.
+        """
+        end = "" if state.batch else f"-epoch-{state.epoch:03}"
+        path = self.directory / f"update-{state.update:08}{end}.npz"
+        write_arrays(path, [as_array(variable) for variable in variables], dataclasses.asdict(state))
+        ends = self.ends_of_epochs()
+        for old in {*self.directory.glob("update-*.npz")} - {*ends} - {path}:
+            old.unlink()
+        for old in ends[: -self.keep]:
+            old.unlink()
+        return path
+
+    def restore(self, variables: Sequence[Any]) -> TrainingState | None:
+        """Put the newest whole checkpoint into the variables; None if there is none.
+
+        Raises:
+            DataError: the checkpoint belongs to other variables.
+        """
+        while (path := self.newest()) is not None:
+            try:
+                arrays, values = read_arrays(path)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                log.warning("%s: damaged (%s); going back to the checkpoint before it", path, error)
+                path.unlink()
+                continue
+            if [array.shape for array in arrays] != [as_array(variable).shape for variable in variables]:
+                raise DataError(
+                    f"{path}: expected the {len(variables)} arrays of this model, got others; delete {self.directory}"
+                )
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+            return TrainingState(**values)
+        return None
+
+    def best_file(self, epoch: int) -> Path:
+        """Where the weights of the best epoch, counted from 1, lie."""
+        return self.directory / f"best-{epoch:03}.npz"
+
+    def save_best(self, weights: Sequence[np.ndarray], epoch: int) -> None:
+        """Keep the weights of an epoch that is better than all before."""
+        write_arrays(self.best_file(epoch), weights, {})
+
+    def forget_best(self, but: int) -> None:
+        """Remove the weights of other epochs than the best one; to be called when a checkpoint knows it."""
+        for path in self.directory.glob("best-*.npz"):
+            if path != self.best_file(but):
+                path.unlink()
+
+
+def as_array(variable: Any) -> np.ndarray:
+    """A variable's value."""
+    return np.asarray(variable.numpy())
+
+
+def write_arrays(path: Path, arrays: Sequence[np.ndarray], values: dict[str, Any]) -> None:
+    """Write arrays and JSON-able values into one file, which appears whole, and on the disk, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    numbered = {f"{number:04}": array for number, array in enumerate(arrays)}
+    try:
+        with aside.open("wb") as file:
+            np.savez(file, **{STATE: np.array(json.dumps(values))}, **numbered)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """What `write_arrays` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError, zipfile.BadZipFile: the file is not whole.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        values = json.loads(str(file[STATE]))
+        return [file[name] for name in sorted(set(file.files) - {STATE})], values
