@@ -40,7 +40,9 @@ class RateShape:
             raise ValueError(f"decay must be one of {sorted(DECAYS)}, got {self.decay!r}")
         least = 1 if self.decay == "inverse_sqrt" else 0
         if self.warmup_steps < least:
-            raise ValueError(f"warmup_steps must be at least {least} with decay {self.decay!r}, got {self.warmup_steps}")
+            raise ValueError(
+                f"warmup_steps must be at least {least} with decay {self.decay!r}, got {self.warmup_steps}"
+            )
         if self.decay == "cosine" and self.total_steps <= self.warmup_steps:
             raise ValueError(
                 f"total_steps must be more than warmup_steps ({self.warmup_steps}) with decay 'cosine', "

@@ -330,7 +330,7 @@ class LSTM(Recurrent):
             self.bias.assign(tf.concat([zeros, ones, zeros, zeros], axis=0))
 
     def stepper(self) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
-        """See base class. Here one product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
+        """See base class. One product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
         weights = self._weights().cast(self.compute_dtype)
         kernel = tf.concat([weights.kernel, weights.recurrent_kernel], axis=0)  # --> [I + H, 4H]
 

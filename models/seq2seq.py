@@ -79,7 +79,8 @@ class Seq2Seq(keras.Model):
         self.perplexity = Perplexity()
         self.free_running_perplexity = Perplexity(name="free_running_perplexity")
         self.teacher_forcing = TeacherForcing()
-        self.seed, self.clip_norm, self.micro_batches = 0, None, 1
+        self.seed, self.micro_batches = 0, 1
+        self.clip_norm: float | None = None
         self.encoder.build()
         self.decoder.build()
         self.built = True
@@ -119,9 +120,7 @@ class Seq2Seq(keras.Model):
     def kernels(self) -> dict[str, str | None]:
         """Each recurrent layer's path, and why it does not use cuDNN, or `None` if it does."""
         stacks = {"encoder": self.encoder.stack, "decoder": self.decoder.stack}
-        return {
-            f"{name}/{layer.name}": layer.why_not_cudnn for name, stack in stacks.items() for layer in stack.layers
-        }
+        return {f"{name}/{layer.name}": layer.why_not_cudnn for name, stack in stacks.items() for layer in stack.layers}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

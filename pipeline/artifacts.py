@@ -157,11 +157,18 @@ def find_all(root: Path, component: str) -> list[Artifact]:
     return sorted(found, key=lambda artifact: artifact.manifest.ended, reverse=True)
 
 
-def prepare(path: Path) -> None:
-    """Makes an empty folder for an execution; what a crash or another version left there is removed."""
+def prepare(path: Path, resumes: bool = False) -> None:
+    """Makes a folder without a manifest for an execution.
+
+    Args:
+        path: the folder.
+        resumes: whether what a crash left there stays, for the execution to go on from; else it is removed.
+    """
     if path.is_dir() and not path.is_symlink():
         # The manifest goes first: were the removal interrupted, the rest must not be taken for whole.
         (path / MANIFEST).unlink(missing_ok=True)
+        if resumes:
+            return
         shutil.rmtree(path)
     elif path.is_symlink() or path.exists():
         path.unlink()

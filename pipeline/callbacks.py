@@ -1,67 +1,75 @@
-"""What happens around the epochs: progress on standard error, TensorBoard, and keeping the best weights."""
+"""Who watches a training: the line of progress on standard error, and TensorBoard."""
 
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
+
+from pipeline.checkpoints import TrainingState
 
 log = logging.getLogger("heliograph.train")
 
 
-class Progress(keras.callbacks.Callback):
+class Progress:
     """One line on standard error: epoch, loss, perplexity, ratio, speed, time left.
 
     On a terminal the line is redrawn a few times a second; elsewhere a line is written every `quiet_seconds`.
+
+    Args:
+        epochs: epochs of the whole training.
+        batches: batches in an epoch.
+        done: updates done before, by an earlier process.
+        quiet_seconds: see above.
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, quiet_seconds: float = 15.0) -> None:
-        super().__init__()
-        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+    def __init__(self, epochs: int, batches: int, done: int = 0, quiet_seconds: float = 15.0) -> None:
+        self.epochs, self.batches, self.done = epochs, batches, done
         self.interval = 0.25 if sys.stderr.isatty() else quiet_seconds
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start the clocks."""
         self.began = self.shown = time.monotonic()
-        self.steps = 0
-        self.epoch = 0
+        self._begin_epoch()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start counting this epoch's tokens."""
-        self.epoch, self.tokens, self.epoch_began = epoch, 0.0, time.monotonic()
+    def _begin_epoch(self) -> None:
+        self.epoch_began, self.tokens, self.padding = time.monotonic(), 0.0, [0.0]
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_update(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Redraw the line when it is due."""
-        self.steps += 1
-        logs = logs or {}
-        self.tokens += float(logs["tokens"])
-        now = time.monotonic()
+        self.tokens += logs["tokens"]
+        self.padding.append(logs["padding"])
+        self.updates_ended = now = time.monotonic()
         if now - self.shown < self.interval:
             return
         self.shown = now
-        left = (now - self.began) / self.steps * (self.epochs * self.steps_per_epoch - self.steps)
-        speed = self.tokens / (now - self.epoch_began)
         self._write(
-            f"epoch {self.epoch + 1}/{self.epochs}  {100 * (batch + 1) // self.steps_per_epoch:3d} %  "
-            f"loss {float(logs['loss']):.3f}  perplexity {float(logs['perplexity']):.2f}  "
-            f"teacher forcing {float(logs['teacher_forcing']):.2f}  {speed:,.0f} tokens/s  "
-            f"{int(left) // 60}:{int(left) % 60:02d} left"
+            f"epoch {state.epoch + 1}/{self.epochs}  {100 * state.batch // self.batches:3d} %  "
+            f"loss {logs['loss']:.3f}  perplexity {logs['perplexity']:.2f}  "
+            f"teacher forcing {logs['teacher_forcing']:.2f}  {self._speed():,.0f} tokens/s  {self._left(state)} left"
         )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Leave one lasting line per epoch."""
-        logs = logs or {}
+        bleu = f", BLEU {logs['val_bleu']:.2f}" if "val_bleu" in logs else ""
         self._write(
-            f"epoch {epoch + 1}/{self.epochs}  {time.monotonic() - self.epoch_began:.0f} s  "
-            f"perplexity {float(logs['perplexity']):.2f}  validation: perplexity {float(logs['val_perplexity']):.2f}, "
-            f"free-running {float(logs['val_free_running_perplexity']):.2f}",
+            f"epoch {state.epoch}/{self.epochs}  {time.monotonic() - self.epoch_began:.0f} s  "
+            f"loss {np.log(logs['perplexity']):.3f}  perplexity {logs['perplexity']:.2f}  "
+            f"{self._speed():,.0f} tokens/s  padding {100 * np.mean(self.padding[1:]):.0f} %  "
+            f"validation: perplexity {logs['val_perplexity']:.2f}, "
+            f"free-running {logs['val_free_running_perplexity']:.2f}{bleu}  {self._left(state)} left",
             lasting=True,
         )
+        self._begin_epoch()
+
+    def _speed(self) -> float:
+        """Target tokens a second in this epoch, validation not counted."""
+        return self.tokens / max(self.updates_ended - self.epoch_began, 1e-9)
+
+    def _left(self, state: TrainingState) -> str:
+        took = time.monotonic() - self.began
+        left = int(took / (state.update - self.done) * (self.epochs * self.batches - state.update))
+        return f"{left // 60}:{left % 60:02d}"
 
     def _write(self, line: str, lasting: bool = False) -> None:
         if sys.stderr.isatty():
@@ -71,105 +79,76 @@ class Progress(keras.callbacks.Callback):
             log.info("%s", line)
 
 
-class TensorBoard(keras.callbacks.Callback):
-    """Losses, perplexities, teacher-forcing ratio, learning rate, tokens per second, and sample translations.
+class TensorBoard:
+    """Curves of training and validation, the graph of a step, and sample translations.
 
-    Keras' own TensorBoard callback knows neither the ratio nor tokens, and writes no text.
+    The event files are as they were when a checkpoint was written, then go on: what a crash left after it is cut off.
 
     Args:
         directory: where the event files go, in `train/` and `validation/`.
-        samples: source texts and their references, translated after each epoch.
-        translate: texts to translations.
-        every: batches between two points of the training curves.
+        sizes: the files of the checkpoint to go on from, and their sizes, as `sizes()` gave them.
+        table: gives sample translations as Markdown, after each epoch.
+        every: updates between two points of the training curves.
     """
 
     def __init__(
         self,
         directory: Path,
-        samples: Sequence[tuple[str, str]],
-        translate: Callable[[Sequence[str]], Sequence[str]],
+        sizes: Mapping[str, int],
+        table: Callable[[], str],
         every: int = 20,
     ) -> None:
-        super().__init__()
+        self.directory = directory
+        for path in self._files():
+            size = sizes.get(path.relative_to(directory).as_posix())
+            if size is None:
+                path.unlink()
+            else:
+                with path.open("r+b") as file:
+                    file.truncate(size)
         self.writers = {part: tf.summary.create_file_writer(str(directory / part)) for part in ("train", "validation")}
-        self.samples, self.translate, self.every = list(samples), translate, every
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock."""
+        self.table, self.every = table, every
         self.tokens, self.since = 0.0, time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def show_graph(self, graph: tf.Graph) -> None:
+        """Write the graph of a training step."""
+        with self.writers["train"].as_default(step=0):
+            tf.summary.graph(graph)
+
+    def on_update(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Write the training curves."""
-        logs = logs or {}
-        self.tokens += float(logs["tokens"])
-        step = int(self.model.optimizer.iterations)
-        if step % self.every:
+        self.tokens += logs["tokens"]
+        if state.update % self.every:
             return
         now = time.monotonic()
-        with self.writers["train"].as_default(step=step):
-            tf.summary.scalar("loss", logs["loss"])
-            tf.summary.scalar("perplexity", logs["perplexity"])
+        with self.writers["train"].as_default(step=state.update):
+            for name in ("loss", "perplexity", "learning_rate", "gradient_norm"):
+                tf.summary.scalar(name, logs[name])
             tf.summary.scalar("teacher_forcing_ratio", logs["teacher_forcing"])
-            tf.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
+            tf.summary.scalar("padding_share", logs["padding"])
             tf.summary.scalar("tokens_per_second", self.tokens / (now - self.since))
         self.tokens, self.since = 0.0, now
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Write validation figures and sample translations."""
-        logs = logs or {}
-        step = int(self.model.optimizer.iterations)
-        with self.writers["validation"].as_default(step=step):
-            for name in ("perplexity", "free_running_perplexity"):
-                tf.summary.scalar(name, logs[f"val_{name}"])
+        with self.writers["validation"].as_default(step=state.update):
+            for name, value in logs.items():
+                if name.startswith("val_"):
+                    tf.summary.scalar(name.removeprefix("val_"), value)
             tf.summary.scalar("loss", np.log(logs["val_perplexity"]))
-            if self.samples:
-                tf.summary.text("samples", self._table())
-        for writer in self.writers.values():
-            writer.flush()
+            tf.summary.text("samples", self.table())
         self.tokens, self.since = 0.0, time.monotonic()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def sizes(self) -> dict[str, int]:
+        """The event files and their sizes in bytes, all that was written being in them."""
+        for writer in self.writers.values():
+            writer.flush()
+        return {path.relative_to(self.directory).as_posix(): path.stat().st_size for path in self._files()}
+
+    def close(self) -> None:
         """Close the event files."""
         for writer in self.writers.values():
             writer.close()
 
-    def _table(self) -> str:
-        translations = self.translate([source for source, _ in self.samples])
-        rows = ["| source | translation | reference |", "|---|---|---|"]
-        for (source, reference), translation in zip(self.samples, translations, strict=True):
-            cells = (source, translation, reference)
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        return "\n".join(rows)
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Remembers the weights of the epoch with the lowest validation figure, and puts them back at the end.
-
-    Args:
-        metric: `"perplexity"` or `"free_running_perplexity"`.
-    """
-
-    def __init__(self, metric: str) -> None:
-        super().__init__()
-        self.metric = f"val_{metric}"
-        self.best = float("inf")
-        self.best_epoch = 0
-        self.weights: list[Any] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compare and remember."""
-        value = float((logs or {})[self.metric])
-        if value < self.best:
-            self.best, self.best_epoch, self.weights = value, epoch + 1, self.model.get_weights()
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Put the best weights back.
-
-        Raises:
-            ArithmeticError: no epoch had a finite figure, so there is nothing worth keeping.
-        """
-        if not self.weights:
-            raise ArithmeticError(
-                f"{self.metric} was never finite: training diverged; lower training.learning_rate or training.clip_norm"
-            )
-        self.model.set_weights(self.weights)
+    def _files(self) -> list[Path]:
+        return sorted(self.directory.glob("*/events.*"))

@@ -40,6 +40,8 @@ class TrainingState:
     """Summed loss of the epoch that has begun, in nats."""
     tokens: float = 0.0
     """Target tokens of the epoch that has begun."""
+    last: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Logs of the last update that the history keeps of an epoch."""
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     """Figures of each finished epoch."""
     best: float | None = None
@@ -59,7 +61,7 @@ class Checkpoints:
 
     Args:
         directory: made if need be.
-        keep: checkpoints at the ends of epochs that are kept, the newest ones; a newer one within an epoch is kept, too.
+        keep: how many checkpoints at the ends of epochs are kept; a newer one within an epoch is kept, too.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
@@ -135,10 +137,11 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray], values: dict[str, Any
     """Write arrays and JSON-able values into one file, which appears whole, and on the disk, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    numbered = {f"{number:04}": array for number, array in enumerate(arrays)}
+    named: dict[str, Any] = {f"{number:04}": array for number, array in enumerate(arrays)}
+    named[STATE] = np.array(json.dumps(values))
     try:
         with aside.open("wb") as file:
-            np.savez(file, **{STATE: np.array(json.dumps(values))}, **numbered)
+            np.savez(file, **named)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -118,6 +118,7 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
 
 def _trainer(config: Config) -> Component:
     view, parameters = _sections(config, "model", "training", "source", "target")
+    del parameters["training"]["checkpoint_minutes"]  # changes no result
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.train import train
@@ -125,7 +126,12 @@ def _trainer(config: Config) -> Component:
         return train(view, inputs["Transform"], output)
 
     return Component(
-        name="Trainer", version=1, inputs=("Transform",), parameters=parameters, execute=_with_tensorflow(execute)
+        name="Trainer",
+        version=2,
+        inputs=("Transform",),
+        parameters=parameters,
+        execute=_with_tensorflow(execute),
+        resumes=True,
     )
 
 

@@ -19,14 +19,23 @@ from serving.translator import SearchOptions, Translator
 MODEL_FILE = "model.keras"
 VOCABULARIES_FILE = "vocabularies.json"
 
+Precision = Literal["float32", "bfloat16", "float16"]
+
 
 def text_processor(section: TextSection, vocabulary: str) -> TextProcessor:
     """A side's text processing, with the vocabulary in a file."""
     return TextProcessor(read_vocabulary(vocabulary), TextConfig(**section.text_options()))
 
 
-def build_model(config: Config, transform_dir: Path, precision: Literal["float32", "bfloat16"] = "float32") -> Seq2Seq:
-    """A new model for the vocabularies in `transform_dir`, with matrix products of `precision`."""
+def build_model(config: Config, transform_dir: Path, precision: Precision = "float32", cudnn: bool = False) -> Seq2Seq:
+    """A new model for the vocabularies in `transform_dir`.
+
+    Args:
+        config: the section `model`.
+        transform_dir: where the vocabularies are.
+        precision: type of the matrix products.
+        cudnn: whether it may use cuDNN, for training alone.
+    """
     sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
     model: dict[str, Any] = config.model.model_dump()
     model["init_scale"] = model["init_scale"] or None
@@ -34,7 +43,8 @@ def build_model(config: Config, transform_dir: Path, precision: Literal["float32
         source_vocabulary_size=sizes["source"],
         target_vocabulary_size=sizes["target"],
         start_id=START_ID,
-        dtype="float32" if precision == "float32" else "mixed_bfloat16",
+        dtype="float32" if precision == "float32" else f"mixed_{precision}",
+        cudnn=cudnn,
         **model,
     )
 

@@ -34,7 +34,10 @@ class Component:
     version: int
     """Raised when a change of the code changes the outputs."""
     execute: Execute
-    """Called with the folders of the inputs by name and an empty output folder; returns metrics."""
+    """Called with the folders of the inputs by name and an output folder, empty unless `resumes`; returns metrics."""
+    resumes: bool = False
+    """Whether an execution goes on from what an interrupted one left in the output folder; it sorts out itself what of
+    that is whole."""
     inputs: tuple[str, ...] = ()
     """Names of the components whose artifacts it reads."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -76,8 +79,9 @@ def run(components: Sequence[Component], root: Path, until: str | None = None) -
         label = component.name.ljust(width)
         try:
             done[component.name] = _bring_up_to_date(component, done, root, label)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{component.name} keeps nothing and starts afresh in the next run") from None
+        except KeyboardInterrupt as interrupt:
+            message = str(interrupt) or f"{component.name} keeps nothing and starts afresh in the next run"
+            raise KeyboardInterrupt(message) from None
     return done
 
 
@@ -146,7 +150,7 @@ def _execute(
 ) -> Artifact:
     _log.info("%s  running…", label)
     inputs = {name: done[name] for name in component.inputs}
-    artifacts.prepare(path)
+    artifacts.prepare(path, component.resumes)
     started, clock = datetime.now(UTC), time.monotonic()
     with interruptible():
         metrics = component.execute({name: artifact.path for name, artifact in inputs.items()}, path)

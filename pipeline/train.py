@@ -1,102 +1,220 @@
-"""The Trainer: fits the model to the training split and keeps the epoch that validation likes best."""
+"""The Trainer: trains the model on the training split and keeps the weights that validation likes best."""
 
-import itertools
 import json
 import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from models.optimizers import FusedAdam
+from models.learning_rate import LearningRate
+from models.optimizers import FusedAdam, inner
+from models.seq2seq import Seq2Seq
 from models.teacher_forcing import TeacherForcing
+from pipeline import devices
 from pipeline.artifacts import write_whole
-from pipeline.callbacks import KeepBest, Progress, TensorBoard
+from pipeline.callbacks import Progress, TensorBoard
+from pipeline.checkpoints import Checkpoints, TrainingState, as_array, read_arrays
 from pipeline.config import Config, TrainingConfig
-from pipeline.input_data import batches, counted, texts
+from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, save_model
-from pipeline.translate import translate_texts
+from pipeline.training_loop import Plan, fit
+from pipeline.validation import Validation
 from preprocessing.errors import DataError
 
 log = logging.getLogger("heliograph.train")
 
 LOGS = "logs"
+CHECKPOINTS = "checkpoints"
 HISTORY_FILE = "history.json"
-HISTORY = ("perplexity", "teacher_forcing", "val_perplexity", "val_free_running_perplexity")
-"""What the history keeps of each epoch; the other logs of a step are those of the epoch's last batch."""
 SAMPLES = 10
 """Validation sentences that TensorBoard shows translated after each epoch."""
 
 
 def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, float]:
-    """Train, and write the model, its history and the TensorBoard logs.
+    """Train, or go on from the checkpoint in `output_dir`, and write the model, its history and the TensorBoard logs.
 
     Args:
         config: the sections `model`, `training`, `source` and `target`.
         transform_dir: records and vocabularies.
-        output_dir: gets `model.keras`, `vocabularies.json`, `history.json` and `logs/`.
+        output_dir: gets `model.keras`, `vocabularies.json`, `history.json`, `logs/` and `checkpoints/`.
 
     Returns:
-        The kept epoch's figures.
+        The kept weights' figures.
 
     Raises:
         DataError: the training or validation split is empty, or training diverged.
+        KeyboardInterrupt: it was interrupted; the message says where it goes on.
     """
     training = config.training
     keras.utils.set_random_seed(training.seed)
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    train_set = counted(
-        batches(transform_dir, "train", training.batch_size, training.seed, by_length=training.bucket_by_length)
-    )
-    validation_set = counted(batches(transform_dir, "validation", training.batch_size))
-    for split, dataset in (("training", train_set), ("validation", validation_set)):
-        if dataset.cardinality() == 0:
+    batching = Batching(size=training.batch_size, unit=training.batch_unit, by_length=training.bucket_by_length)
+    steps = count_batches(transform_dir, batching)
+    validation_set = batches(transform_dir, "validation", min(training.batch_size, 128))
+    for split, empty in (("training", steps == 0), ("validation", not any(True for _ in validation_set.take(1)))):
+        if empty:
             raise DataError(f"{transform_dir}: expected sentence pairs in the {split} split, got none; give more data")
 
-    steps = int(train_set.cardinality())
-    model = build_model(config, transform_dir, training.precision)
+    strategy = devices.choose_strategy()
+    with strategy.scope():
+        model = build_model(config, transform_dir, training.precision, cudnn=True)
+        rate = LearningRate(
+            peak=training.learning_rate,
+            decay=training.decay,
+            warmup_steps=training.warmup_steps,
+            total_steps=max(training.epochs * steps, training.warmup_steps + 1),
+        )
+        model.compile(
+            FusedAdam(rate, ema_momentum=training.ema_momentum or None),
+            TeacherForcing(**training.teacher_forcing.model_dump()),
+            seed=training.seed,
+            clip_norm=training.clip_norm,
+            micro_batches=training.micro_batches,
+        )
     log.info("%s parameters, %s batches an epoch", f"{model.count_params():,}", f"{steps:,}")
-    model.compile(
-        _optimizer(training, training.epochs * steps),
-        TeacherForcing(**training.teacher_forcing.model_dump()),
-        coin_seed=training.seed,
-    )
-    best = KeepBest(training.selection)
+    for line in devices.report_kernels(model.kernels(), strategy.num_replicas_in_sync):
+        log.info("%s", line)
+
+    checkpoints = Checkpoints(output_dir / CHECKPOINTS, training.keep_checkpoints)
+    variables = [*model.weights, *model.optimizer.variables, rate.scale]
+    state = checkpoints.restore(variables)
+    if state is None:
+        state = TrainingState()
+        _clear(output_dir)
+    else:
+        log.info("going on after epoch %d, batch %d, from %s", state.epoch, state.batch, checkpoints.newest())
     greedy = build_translator(config, model, transform_dir, beam_size=1, n_best=1)
-    board = TensorBoard(
-        output_dir / LOGS,
-        list(itertools.islice(texts(transform_dir, "validation"), SAMPLES)),
-        lambda sources: translate_texts(greedy.translate, sources, batch_size=SAMPLES),
+    validation = Validation(config, model, validation_set, greedy, list(texts(transform_dir, "validation")), SAMPLES)
+    board = TensorBoard(output_dir / LOGS, state.logs, validation.table)
+
+    def data(epoch: int, first: int) -> Any:
+        return devices.batches(strategy, transform_dir, batching, training.seed, epoch, first)
+
+    updates = devices.Updates(strategy, model, data(0, 0).element_spec)
+    if state.update == 0:
+        board.show_graph(updates.graph)
+    work = _Work(training, model, rate, variables, data, updates, validation, board, checkpoints)
+    plan = Plan(
+        epochs=training.epochs,
+        batches=steps,
+        selection=training.selection,
+        patience=training.patience,
+        plateau_patience=training.plateau_patience if training.decay == "plateau" else 0,
+        checkpoint_seconds=60.0 * training.checkpoint_minutes,
     )
     try:
-        history = model.fit(
-            train_set,
-            validation_data=validation_set,
-            epochs=training.epochs,
-            verbose=0,
-            shuffle=False,  # the data set shuffles itself
-            callbacks=[Progress(training.epochs, steps), board, best],
+        fit(state, plan, work, (Progress(training.epochs, steps, state.update), board))
+    except DataError as error:
+        last = checkpoints.newest()
+        good = f"last good checkpoint: {last}" if last else "there is no checkpoint yet"
+        raise DataError(f"{error}; {good}; lower training.learning_rate or training.clip_norm") from error
+    finally:
+        board.close()
+    if updates.traces > 1:
+        log.warning("the training step was traced %d times; each time costs seconds", updates.traces)
+    figures = _keep_best(training, plan, model, checkpoints, validation, state)
+    _save(config, model, output_dir, transform_dir)
+    write_whole(output_dir / HISTORY_FILE, json.dumps(state.history, indent=2) + "\n")
+    return {**figures, "parameters": model.count_params(), "epochs": state.epoch}
+
+
+class _Work:
+    """The loop's work on a real model; see `training_loop.Work`."""
+
+    def __init__(
+        self,
+        training: TrainingConfig,
+        model: Seq2Seq,
+        rate: LearningRate,
+        variables: Sequence[Any],
+        data: Any,
+        updates: devices.Updates,
+        validation: Validation,
+        board: TensorBoard,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self.training, self.model, self.rate, self.variables = training, model, rate, variables
+        self.data, self.update, self.validation = data, updates, validation
+        self.board, self.checkpoints = board, checkpoints
+
+    def batches(self, epoch: int, first: int) -> Iterator[Any]:
+        return iter(self.data(epoch, first))
+
+    def validate(self) -> Mapping[str, float]:
+        averages = inner(self.model.optimizer).averages
+        self.weights = [as_array(variable) for variable in averages or self.model.weights]
+        return self.validation.of(self.weights)
+
+    def lower_rate(self) -> None:
+        self.rate.scale.assign(self.rate.scale * self.training.plateau_factor)
+        log.info("validation is not better: learning rate %.3g", float(self.model.optimizer.learning_rate))
+
+    def save(self, state: TrainingState) -> Path:
+        state.logs = self.board.sizes()
+        path = self.checkpoints.save(self.variables, state)
+        self.checkpoints.forget_best(but=state.best_epoch)
+        return path
+
+    def save_best(self, epoch: int) -> None:
+        self.checkpoints.save_best(self.weights, epoch)
+
+
+def _keep_best(
+    training: TrainingConfig,
+    plan: Plan,
+    model: Seq2Seq,
+    checkpoints: Checkpoints,
+    validation: Validation,
+    state: TrainingState,
+) -> dict[str, float]:
+    """Put the best epoch's weights, or the average of the last checkpoints if it is better, into the model."""
+    if state.best is None:
+        raise DataError(
+            f"validation {training.selection} was never finite: training diverged; "
+            "lower training.learning_rate or training.clip_norm"
         )
-    except ArithmeticError as error:
-        raise DataError(str(error)) from error
-    if training.precision != "float32":
-        weights, model = model.get_weights(), build_model(config, transform_dir)
-        model.set_weights(weights)
-    save_model(model, output_dir, transform_dir)
-    series = {name: [float(value) for value in history.history[name]] for name in HISTORY}
-    write_whole(output_dir / HISTORY_FILE, json.dumps(series, indent=2) + "\n")
-    kept = best.best_epoch - 1
-    return {
-        "epoch": best.best_epoch,
-        "parameters": model.count_params(),
-        "perplexity": series["val_perplexity"][kept],
-        "free_running_perplexity": series["val_free_running_perplexity"][kept],
-    }
+    weights, _ = read_arrays(checkpoints.best_file(state.best_epoch))
+    kept = {name.removeprefix("val_"): v[state.best_epoch - 1] for name, v in state.history.items() if "val_" in name}
+    averaged = 0
+    if training.average_checkpoints > 1:
+        ends = checkpoints.ends_of_epochs()[-training.average_checkpoints :]
+        parts = [read_arrays(path)[0][: len(weights)] for path in ends]
+        mean = [
+            np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) for arrays in zip(*parts, strict=True)
+        ]
+        figures = validation.of(mean)
+        value, best = figures[training.selection], kept[training.selection]
+        better = plan.better(value, best)
+        log.info(
+            "average of the last %d epochs: validation %s %.2f, that of epoch %d %.2f; keeping the %s",
+            len(ends),
+            training.selection,
+            value,
+            state.best_epoch,
+            best,
+            "average" if better else "epoch",
+        )
+        if better:
+            weights, kept, averaged = mean, dict(figures), len(ends)
+    for variable, array in zip(model.weights, weights, strict=True):
+        variable.assign(array)
+    return {"epoch": state.best_epoch, "averaged": averaged, **kept}
 
 
-def _optimizer(training: TrainingConfig, total_steps: int) -> keras.optimizers.Optimizer:
-    rate = training.learning_rate
-    if training.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
-    return FusedAdam(rate, global_clipnorm=training.clip_norm)
+def _save(config: Config, model: Seq2Seq, output_dir: Path, transform_dir: Path) -> None:
+    """Save the weights in a model that computes in float32, knows no strategy and needs no GPU."""
+    plain = build_model(config, transform_dir)
+    plain.set_weights([as_array(variable) for variable in model.weights])
+    save_model(plain, output_dir, transform_dir)
+
+
+def _clear(directory: Path) -> None:
+    """Remove what an execution without a checkpoint left."""
+    for path in directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,164 @@
+"""The loop over epochs and batches: what is done when, whatever the model. `train` gives it the work.
+
+Keras' `fit` can begin an epoch only at its first batch, so a training that resumes in the middle of one needs a loop of
+its own; the update is still the model's `train_step`.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.checkpoints import TrainingState
+from pipeline.interrupts import deferred
+from preprocessing.errors import DataError
+
+log = logging.getLogger("heliograph.train")
+
+RECORDED = ("teacher_forcing", "learning_rate")
+"""Logs of an epoch's last update that the history keeps beside the perplexities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """When what is due."""
+
+    epochs: int
+    """Passes over the training split, at most."""
+    batches: int
+    """Batches in an epoch."""
+    selection: str
+    """Validation figure that tells whether an epoch is better; only BLEU is better when higher."""
+    patience: int = 0
+    """Epochs without a better figure after which training stops; 0 = never."""
+    plateau_patience: int = 0
+    """Epochs without a better figure after which the learning rate is lowered; 0 = never."""
+    checkpoint_seconds: float = math.inf
+    """Time between two checkpoints within an epoch."""
+
+    def finished(self, state: TrainingState) -> bool:
+        """Whether no epoch is left, or training stops early."""
+        return state.epoch >= self.epochs or 0 < self.patience <= state.since_best
+
+    def better(self, value: float, best: float | None) -> bool:
+        """Whether a figure is finite and better than the best one before."""
+        if not math.isfinite(value):
+            return False
+        return best is None or (value > best if self.selection == "bleu" else value < best)
+
+
+class Work(Protocol):
+    """What the loop has done for it."""
+
+    def batches(self, epoch: int, first: int) -> Iterator[Any]:
+        """The batches of an epoch from number `first` on."""
+
+    def update(self, batch: Any) -> Mapping[str, float]:
+        """One update; its logs, `loss` in nats a token and `tokens` among them."""
+
+    def validate(self) -> Mapping[str, float]:
+        """The validation figures of the weights as they are."""
+
+    def lower_rate(self) -> None:
+        """Lower the learning rate, because of a plateau."""
+
+    def save(self, state: TrainingState) -> Path:
+        """Write a checkpoint."""
+
+    def save_best(self, epoch: int) -> None:
+        """Keep the weights of an epoch, counted from 1."""
+
+
+class Observer(Protocol):
+    """Who watches."""
+
+    def on_update(self, state: TrainingState, logs: Mapping[str, float]) -> None:
+        """After each update; `logs` has `perplexity`, that of the epoch so far."""
+
+    def on_epoch(self, state: TrainingState, logs: Mapping[str, float]) -> None:
+        """After each epoch, counted in `state.epoch`; `logs` has what the history keeps of it."""
+
+
+def fit(state: TrainingState, plan: Plan, work: Work, observers: tuple[Observer, ...] = ()) -> None:
+    """Train from where `state` stands to the end of the plan; `state` is changed in place.
+
+    Raises:
+        DataError: the loss is not finite.
+        KeyboardInterrupt: after the first interrupt, at the next update's end, with the checkpoint's place.
+    """
+
+    def announce() -> None:
+        log.info("stopping after this update, with a checkpoint; interrupt again to stop at once, without one")
+
+    with deferred(announce) as interrupt:
+        if plan.finished(state):
+            return
+        batches = work.batches(state.epoch, state.batch)
+        while True:
+            saved = time.monotonic()
+            while state.batch < plan.batches:
+                _update(state, work, next(batches), plan, observers)
+                if state.batch < plan.batches and (
+                    interrupt.came or time.monotonic() - saved >= plan.checkpoint_seconds
+                ):
+                    path = work.save(state)
+                    saved = time.monotonic()
+                    _answer(interrupt.came, state, path, plan)
+            if state.epoch + 1 < plan.epochs:
+                batches = work.batches(state.epoch + 1, 0)  # it fills its buffers during validation
+            _end_epoch(state, work, plan, observers)
+            path = work.save(state)
+            if plan.finished(state):
+                return
+            _answer(interrupt.came, state, path, plan)
+
+
+def _update(state: TrainingState, work: Work, batch: Any, plan: Plan, observers: tuple[Observer, ...]) -> None:
+    logs = dict(work.update(batch))
+    state.batch += 1
+    state.update += 1
+    if not math.isfinite(logs["loss"]):
+        raise DataError(
+            f"loss is {logs['loss']} in update {state.update} (epoch {state.epoch + 1}, batch {state.batch} of "
+            f"{plan.batches}, {logs['tokens']:.0f} target tokens, gradient norm {logs['gradient_norm']})"
+        )
+    state.nll += logs["loss"] * logs["tokens"]
+    state.tokens += logs["tokens"]
+    logs["perplexity"] = math.exp(state.nll / max(state.tokens, 1.0))
+    state.last = {name: logs[name] for name in RECORDED}
+    for observer in observers:
+        observer.on_update(state, logs)
+
+
+def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Observer, ...]) -> None:
+    figures = {f"val_{name}": value for name, value in work.validate().items()}
+    logs = {"perplexity": math.exp(state.nll / max(state.tokens, 1.0)), **state.last, **figures}
+    for name, value in logs.items():
+        state.history.setdefault(name, []).append(value)
+    state.epoch += 1
+    state.batch, state.nll, state.tokens = 0, 0.0, 0.0
+    value = figures[f"val_{plan.selection}"]
+    if plan.better(value, state.best):
+        state.best, state.best_epoch, state.since_best, state.since_plateau = value, state.epoch, 0, 0
+        work.save_best(state.epoch)
+    else:
+        state.since_best += 1
+        state.since_plateau += 1
+        if 0 < plan.plateau_patience <= state.since_plateau:
+            state.since_plateau = 0
+            work.lower_rate()
+    for observer in observers:
+        observer.on_epoch(state, logs)
+    if state.epoch < plan.epochs and plan.finished(state):
+        log.info("stopping early: validation %s is not better since epoch %d", plan.selection, state.best_epoch)
+
+
+def _answer(came: bool, state: TrainingState, path: Path, plan: Plan) -> None:
+    if came:
+        raise KeyboardInterrupt(
+            f"saved after epoch {state.epoch}, batch {state.batch} of {plan.batches} ({path}); "
+            "the same command goes on from there"
+        )
