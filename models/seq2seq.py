@@ -167,7 +167,7 @@ class Seq2Seq(keras.Model):
         ratio = self.teacher_forcing.ratio(iteration)
         seed = tf.stack([self.seed, tf.cast(iteration, tf.int32)])
         gold = self._coins(ratio, tf.shape(batch["target_ids"]), seed)
-        real, every = cells(batch)
+        real, every = cells(batch, self.variable_dtype)
         tokens = tf.cast(tf.reduce_sum(batch["target_lengths"]), self.variable_dtype)
         all_tokens, all_real, all_cells = replicas.total([tokens, real, every])
         scale = loss_scale(self.optimizer)

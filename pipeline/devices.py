@@ -43,7 +43,7 @@ class Updates:
 
     def __call__(self, batch: Any) -> dict[str, float]:
         """One update; its logs, with the learning rate that it used."""
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         return {**{name: float(value) for name, value in self.function(batch).items()}, "learning_rate": rate}
 
     @property

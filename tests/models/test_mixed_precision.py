@@ -1,10 +1,11 @@
-"""bfloat16 matrix products: close to float32, with weights, states and loss in float32, and able to learn."""
+"""bfloat16 and float16 matrix products: close to float32, with weights, states and loss in float32; loss scaling."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.teacher_forcing import TeacherForcing
 from tests.models.test_teacher_forcing import make_batch
@@ -66,9 +67,44 @@ def test_a_bias_gradient_over_many_tokens_loses_nothing():
         assert np.linalg.norm(one - other) <= 0.03 * np.linalg.norm(one)
 
 
-def test_float16_is_refused():
-    with pytest.raises(ValueError, match="dtype must be float32, float64 or mixed_bfloat16, got a float16 policy"):
-        Seq2Seq(**make_pair("lstm")[0].arguments, dtype="mixed_float16")
+def float16_model(scale):
+    plain, _ = make_pair("lstm")
+    model = Seq2Seq(**plain.arguments, dtype="mixed_float16")
+    model.set_weights(plain.get_weights())
+    model.compile(FusedAdam(0.01), clip_norm=0.3)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    model.optimizer.dynamic_scale.assign(scale)
+    return model
+
+
+def test_the_loss_scale_changes_neither_norm_nor_update():
+    batch, results = make_batch([5, 1, 3, 4], [7, 2, 4, 6]), []
+    for scale in (2.0, 1024.0):
+        model = float16_model(scale)
+        norm = float(tf.function(model.train_step)(batch)["gradient_norm"])
+        results.append([np.array(norm), *(variable.numpy() for variable in model.optimizer.inner_optimizer._momentums)])
+    plain, _ = make_pair("lstm")
+    plain.compile(FusedAdam(0.01), clip_norm=0.3)
+    expected = float(plain.train_step(batch)["gradient_norm"])
+    assert expected > 0.3  # so that it clips
+    assert [float(result[0]) for result in results] == pytest.approx([expected, expected], rel=0.01)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_an_overflow_in_float16_skips_the_update_and_halves_the_scale():
+    batch, model = make_batch([5, 1, 3, 4], [7, 2, 4, 6]), float16_model(2.0**30)
+    before = model.get_weights()
+    step = tf.function(model.train_step)
+    logs = step(batch)
+    assert not np.isfinite(float(logs["gradient_norm"])) and np.isfinite(float(logs["loss"]))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(model.optimizer.dynamic_scale) == 2.0**29 and int(model.optimizer.iterations) == 0
+    model.optimizer.dynamic_scale.assign(16.0)
+    step(batch)
+    assert int(model.optimizer.iterations) == 1
+    assert any((one != other).any() for one, other in zip(before, model.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -83,9 +119,10 @@ def test_step_repeated_is_close_to_unroll(cell):
         np.testing.assert_allclose(tf.cast(step_logits, tf.float32), tf.cast(logits[:, t], tf.float32), atol=0.05)
 
 
-def test_it_learns():
-    _, model = make_pair("lstm")
-    model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0), TeacherForcing(start=0.5), coin_seed=1)
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_it_learns(dtype):
+    model = Seq2Seq(**make_pair("lstm")[0].arguments, dtype=dtype)
+    model.compile(FusedAdam(0.01), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
     data = tf.data.Dataset.from_tensors(make_batch([5, 1, 3, 4], [7, 2, 4, 6]))
     assert model.evaluate(data, verbose=0, return_dict=True)["perplexity"] > 5
     model.fit(data.repeat(150), epochs=1, verbose=0, shuffle=False)

@@ -56,9 +56,7 @@ def test_a_training_step_is_the_same_eagerly_and_in_a_graph():
     weights = []
     for eagerly in (True, False):
         model, batch = make_model("lstm"), make_batch([5, 2, 1], [6, 3, 4])
-        model.compile(
-            keras.optimizers.Adam(0.1, global_clipnorm=1.0), TeacherForcing(start=0.5), coin_seed=3, run_eagerly=eagerly
-        )
+        model.compile(keras.optimizers.Adam(0.1), TeacherForcing(start=0.5), seed=3, clip_norm=1.0, run_eagerly=eagerly)
         history = model.fit(tf.data.Dataset.from_tensors(batch).repeat(3), epochs=1, verbose=0, shuffle=False).history
         assert history["teacher_forcing"] == [0.5]
         weights.append(model.get_weights())
@@ -152,7 +150,7 @@ def test_reversing_digits_is_learned():
     )
     steps = 1200
     rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), TeacherForcing(start=0.5), coin_seed=1)
+    model.compile(keras.optimizers.Adam(rate), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
     train = digits(20_000, seed=0).shuffle(20_000, seed=0).repeat().batch(64)
     model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
     held_out = next(iter(digits(1000, seed=1).batch(1000)))
@@ -178,7 +176,7 @@ def test_reversing_digits_is_learned():
 @pytest.mark.parametrize("kind", [keras.optimizers.Adam, FusedAdam])
 def test_repeated_tokens_add_up_before_clipping(kind):
     model, batch = make_model("lstm"), make_batch([6, 6], [6, 6])  # ids repeat: 12 tokens of 7 kinds
-    model.compile(kind(0.1, global_clipnorm=0.01))
+    model.compile(kind(0.1), clip_norm=0.01)
     plain = make_model("lstm")
     plain.set_weights(model.get_weights())
     with tf.GradientTape() as tape:
@@ -194,3 +192,65 @@ def test_repeated_tokens_add_up_before_clipping(kind):
     assert norm == pytest.approx(0.01, rel=1e-3)
     for one, other in zip(model.optimizer._momentums, optimizer._momentums, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-7)
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+@pytest.mark.parametrize("coin", ["batch", "token"])
+def test_micro_batches_make_the_same_update(coin, eagerly):
+    batch = make_batch([5, 2, 1, 6, 3], [6, 3, 4, 1, 7])
+    results = []
+    for parts in (1, 2, 3, 7):  # seven parts of five rows: some are empty
+        model = make_model("gru", dtype="float64")
+        model.compile(
+            keras.optimizers.SGD(0.1), TeacherForcing(start=0.5, coin=coin), 3, 0.5, parts, run_eagerly=eagerly
+        )
+        step = model.train_step if eagerly else tf.function(model.train_step)
+        logs = [{name: float(value) for name, value in step(batch).items()} for _ in range(2)]
+        assert logs[0]["gradient_norm"] > 0.5 and logs[0]["tokens"] == 21
+        assert logs[0]["padding"] == pytest.approx(1 - (17 + 21) / (5 * 6 + 5 * 7))
+        results.append((logs, model.get_weights()))
+    for logs, weights in results[1:]:
+        for one, other in zip(logs, results[0][0], strict=True):
+            assert one == pytest.approx(other, rel=1e-12)
+        for one, other in zip(weights, results[0][1], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+
+
+def test_dropout_is_a_function_of_seed_and_iteration():
+    batch, weights = make_batch([5, 2, 1], [6, 3, 4]), []
+    for seed in (1, 1, 2):
+        model = make_model("lstm", dropout=0.5)
+        model.compile(FusedAdam(0.01), seed=seed)
+        step = tf.function(model.train_step)
+        losses = [float(step(batch)["loss"]) for _ in range(2)]
+        assert losses[0] != losses[1]
+        weights.append(model.get_weights())
+    assert not any(variable.path.endswith("seed_generator_state") for variable in model.variables)
+    for one, other, another in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert (one != another).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_norm": 0.0}, "clip_norm must be a positive norm or None, got 0.0"),
+        ({"micro_batches": 0}, "micro_batches must be a positive number of parts, got 0"),
+    ],
+)
+def test_mistakes_in_compile_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_model("lstm").compile(FusedAdam(), **options)
+
+
+def test_without_a_gpu_every_layer_says_why_it_does_not_use_cudnn():
+    asked = Seq2Seq(**make_model("lstm").arguments, cudnn=True).kernels()
+    assert list(asked) == ["encoder/lstm_0", "encoder/lstm_1", "decoder/lstm_0", "decoder/lstm_1"]
+    assert set(asked.values()) == {"no GPU is visible to TensorFlow"}
+    assert all("not asked for" in reason for reason in make_model("lstm").kernels().values())
+
+
+def test_cudnn_is_forgotten_when_a_model_is_saved():
+    model = Seq2Seq(**make_model("lstm").arguments, cudnn=True)
+    twin = Seq2Seq.from_config(model.get_config())
+    assert all("not asked for" in reason for reason in twin.kernels().values())
