@@ -127,15 +127,23 @@ def _update(state: TrainingState, work: Work, batch: Any, plan: Plan, observers:
         )
     state.nll += logs["loss"] * logs["tokens"]
     state.tokens += logs["tokens"]
-    logs["perplexity"] = math.exp(state.nll / max(state.tokens, 1.0))
+    logs["perplexity"] = _perplexity(state)
     state.last = {name: logs[name] for name in RECORDED}
     for observer in observers:
         observer.on_update(state, logs)
 
 
+def _perplexity(state: TrainingState) -> float:
+    """The training perplexity of the epoch so far."""
+    try:
+        return math.exp(state.nll / max(state.tokens, 1.0))
+    except OverflowError:  # a loss above 709 nats: on its way to divergence
+        return math.inf
+
+
 def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Observer, ...]) -> None:
     figures = {f"val_{name}": value for name, value in work.validate().items()}
-    logs = {"perplexity": math.exp(state.nll / max(state.tokens, 1.0)), **state.last, **figures}
+    logs = {"perplexity": _perplexity(state), **state.last, **figures}
     for name, value in logs.items():
         state.history.setdefault(name, []).append(value)
     state.epoch += 1

@@ -76,5 +76,5 @@ def test_what_it_cannot_do_is_refused(options, message):
 
 
 def test_an_optimizer_that_clips_is_refused():
-    with pytest.raises(ValueError, match="optimizer must not clip, got global_clipnorm=1.0: give clip_norm"):
+    with pytest.raises(ValueError, match=r"optimizer must not clip, got global_clipnorm=1\.0: give clip_norm"):
         check_clipping(keras.optimizers.Adam(global_clipnorm=1.0))

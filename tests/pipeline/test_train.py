@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.callbacks import KeepBest
+from pipeline import devices
+from pipeline.checkpoints import read_arrays
 from pipeline.input_data import batches
 from pipeline.model_files import build_model, build_translator, load_model
 from pipeline.preprocess import generate, transform
@@ -19,7 +20,8 @@ from tests.pipeline.conftest import small_config
 
 
 def test_files_and_figures(config, transform_dir, trainer_dir):
-    assert {path.name for path in trainer_dir.iterdir()} == {"model.keras", "vocabularies.json", "history.json", "logs"}
+    files = {"model.keras", "vocabularies.json", "history.json", "logs", "checkpoints"}
+    assert {path.name for path in trainer_dir.iterdir()} == files
     history = json.loads((trainer_dir / "history.json").read_text())
     assert len(history["perplexity"]) == config.training.epochs
     assert history["val_perplexity"][-1] < history["val_perplexity"][0]
@@ -39,8 +41,9 @@ def test_tensorboard_shows_curves_and_samples(trainer_dir):
     for part in ("train", "validation"):
         events[part] = EventAccumulator(str(trainer_dir / "logs" / part), size_guidance={"tensors": 0})
         events[part].Reload()
-    curves = {"loss", "perplexity", "teacher_forcing_ratio", "learning_rate", "tokens_per_second"}
-    assert curves <= set(events["train"].Tags()["tensors"])
+    curves = {"loss", "perplexity", "teacher_forcing_ratio", "learning_rate", "tokens_per_second", "gradient_norm"}
+    assert {*curves, "padding_share"} <= set(events["train"].Tags()["tensors"])
+    assert events["train"].Graph().node  # the step's graph
     assert {"loss", "perplexity", "free_running_perplexity", "samples"} <= set(events["validation"].Tags()["tensors"])
     ratios = [float(tf.make_ndarray(event.tensor_proto)) for event in events["train"].Tensors("teacher_forcing_ratio")]
     assert ratios == [0.5] * len(ratios)
@@ -57,24 +60,96 @@ def test_a_repetition_gives_the_same_weights(config, transform_dir, trainer_dir,
         np.testing.assert_array_equal(one, other)
 
 
-def test_training_in_bfloat16_leaves_a_float32_model(corpus, transform_dir, tmp_path):
-    config = small_config(corpus, training={"precision": "bfloat16"})
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_training_in_half_precision_leaves_a_float32_model(corpus, transform_dir, tmp_path, precision):
+    config = small_config(corpus, training={"precision": precision, "epochs": 1})
     figures = train(config, transform_dir, tmp_path)
     model = load_model(tmp_path, transform_dir)
     assert model.dtype_policy.name == "float32" and model.decoder.compute_dtype == "float32"
-    for batch in batches(transform_dir, "validation", 16):
-        model.test_step(batch)
-    validation = float(model.perplexity.result())
+    validation = perplexity(model, transform_dir)
     assert validation != figures["perplexity"] and validation == pytest.approx(figures["perplexity"], rel=0.01)
 
 
-def test_buckets_reach_the_batches(corpus, transform_dir, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "pipeline.train.batches", lambda *args, **options: asked.append(options) or batches(*args, **options)
-    )
-    train(small_config(corpus, training={"bucket_by_length": True, "epochs": 1}), transform_dir, tmp_path)
-    assert {"by_length": True} in asked
+def perplexity(model, transform_dir):
+    for metric in model.metrics:
+        metric.reset_state()
+    for batch in batches(transform_dir, "validation", 16):
+        model.test_step(batch)
+    return float(model.perplexity.result())
+
+
+def test_one_trace_serves_all_batches_of_all_epochs(corpus, transform_dir, tmp_path, monkeypatch):
+    made, shapes = [], set()
+
+    class Spy(devices.Updates):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+        def __call__(self, batch):
+            shapes.add((*batch["source_ids"].shape, *batch["target_ids"].shape))
+            return super().__call__(batch)
+
+    monkeypatch.setattr(devices, "Updates", Spy)
+    options = {"batch_unit": "tokens", "bucket_by_length": True, "batch_size": 100, "epochs": 3, "micro_batches": 2}
+    figures = train(small_config(corpus, training=options), transform_dir, tmp_path)
+    assert figures["epochs"] == 3 and len(shapes) > 5
+    assert [updates.traces for updates in made] == [1]
+
+
+def test_the_schedule_and_the_moving_average_reach_the_model(corpus, transform_dir, tmp_path):
+    training = {"epochs": 3, "decay": "cosine", "warmup_steps": 3, "ema_momentum": 0.9, "keep_checkpoints": 1}
+    figures = train(small_config(corpus, training=training), transform_dir, tmp_path)
+    history = json.loads((tmp_path / "history.json").read_text())
+    first, _, last = history["learning_rate"]
+    assert 1e-3 > first > last and last < 1e-5
+    (checkpoint,) = (tmp_path / "checkpoints").glob("update-*.npz")
+    model = load_model(tmp_path, transform_dir)
+    raw = read_arrays(checkpoint)[0][: len(model.weights)]
+    assert any((one != other).any() for one, other in zip(raw, model.get_weights(), strict=True))
+    assert perplexity(model, transform_dir) == pytest.approx(figures["perplexity"], rel=1e-5)
+
+
+def test_the_average_of_the_last_epochs_is_kept_if_it_is_better(corpus, transform_dir, tmp_path, caplog):
+    training = {"epochs": 3, "average_checkpoints": 2, "keep_checkpoints": 2, "learning_rate": 0.05}
+    with caplog.at_level("INFO", "heliograph.train"):
+        figures = train(small_config(corpus, training=training), transform_dir, tmp_path)
+    model = load_model(tmp_path, transform_dir)
+    ends = sorted((tmp_path / "checkpoints").glob("update-*.npz"))
+    parts = [read_arrays(path)[0][: len(model.weights)] for path in ends]
+    mean = [np.mean(arrays, axis=0) for arrays in zip(*parts, strict=True)]
+    best = read_arrays(tmp_path / "checkpoints" / f"best-{figures['epoch']:03.0f}.npz")[0]
+    assert len(ends) == 2 and "average of the last 2 epochs: validation perplexity" in caplog.text
+    for one, other in zip(mean if figures["averaged"] else best, model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    values = {}
+    for name, weights in (("mean", mean), ("best", best)):
+        model.set_weights(weights)
+        values[name] = perplexity(model, transform_dir)
+    assert figures["averaged"] == (2 if values["mean"] < values["best"] else 0)
+    assert figures["perplexity"] == pytest.approx(min(values.values()), rel=1e-5)
+
+
+def test_bleu_selects_and_patience_stops(corpus, transform_dir, tmp_path, caplog):
+    # Such small steps change no greedy translation, so BLEU never improves after the first epoch.
+    training = {"epochs": 9, "selection": "bleu", "patience": 2, "learning_rate": 1e-9}
+    with caplog.at_level("INFO", "heliograph.train"):
+        figures = train(small_config(corpus, training=training), transform_dir, tmp_path)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert figures["epochs"] == 3 and figures["epoch"] == 1
+    assert history["val_bleu"] == [figures["bleu"]] * 3
+    assert "stopping early: validation bleu is not better since epoch 1" in caplog.text
+
+
+def test_divergence_stops_and_names_the_last_good_checkpoint(corpus, transform_dir, tmp_path):
+    training = {"learning_rate": 1e30, "decay": "inverse_sqrt", "warmup_steps": 10**9, "checkpoint_minutes": 0.0}
+    with pytest.raises(
+        DataError, match=r"loss is (nan|inf) in update \d+ \(epoch 1, batch \d+ of \d+, .*good checkpoint"
+    ) as failure:
+        train(small_config(corpus, training=training), transform_dir, tmp_path)
+    (checkpoint,) = (tmp_path / "checkpoints").glob("update-*.npz")
+    assert str(checkpoint) in str(failure.value)
+    assert all(np.isfinite(array).all() for array in read_arrays(checkpoint)[0])
 
 
 def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_dir):
@@ -92,13 +167,6 @@ def test_another_vocabulary_is_refused(transform_dir, trainer_dir, tmp_path):
         Path(vocabulary_file(tmp_path, side)).write_text(content if side == "source" else content + "neu\t1\n")
     with pytest.raises(DataError, match=r"target\.vocabulary\.tsv: expected the vocabulary with SHA-256 .* got "):
         load_model(trainer_dir, tmp_path)
-
-
-def test_divergence_keeps_nothing():
-    keep = KeepBest("perplexity")
-    keep.on_epoch_end(0, {"val_perplexity": float("nan")})
-    with pytest.raises(ArithmeticError, match=r"val_perplexity was never finite.*lower training.learning_rate"):
-        keep.on_train_end()
 
 
 def test_a_vocabulary_of_one_word_is_enough(tmp_path):
