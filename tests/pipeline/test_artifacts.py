@@ -94,6 +94,19 @@ def test_prepare_clears_what_a_crash_left(tmp_path):
     assert (elsewhere / "file").exists() and list(path.iterdir()) == [] and not path.is_symlink()
 
 
+def test_prepare_keeps_what_an_execution_resumes(tmp_path):
+    path = make(tmp_path).path
+    artifacts.prepare(path, resumes=True)
+    assert artifacts.find(tmp_path, "Trainer", path.name) is None
+    assert [item.relative_to(path).as_posix() for item in path.rglob("*")] == ["logs", "logs/model.txt"]
+    artifacts.prepare(tmp_path / "Trainer" / "new", resumes=True)
+    assert list((tmp_path / "Trainer" / "new").iterdir()) == []
+    link = tmp_path / "Trainer" / "link"
+    link.symlink_to(path)
+    artifacts.prepare(link, resumes=True)
+    assert not link.is_symlink() and list(link.iterdir()) == [] and (path / "logs").exists()
+
+
 def test_what_json_cannot_hold_is_refused(tmp_path):
     with pytest.raises(TypeError, match="expected a number, string, list or mapping"):
         artifacts.plain({"a": [object()]})

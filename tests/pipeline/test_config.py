@@ -123,6 +123,37 @@ def test_mistakes_are_named(override, words):
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("options", "message", "remedy"),
+    [
+        (
+            ["batch_unit=tokens"],
+            'bucket_by_length: expected true with batch_unit = "tokens", got false',
+            "bucket_by_length=true",
+        ),
+        (
+            ["decay=inverse_sqrt"],
+            'warmup_steps: expected at least 1 with decay = "inverse_sqrt", got 0',
+            "warmup_steps=1",
+        ),
+        (
+            ["average_checkpoints=3"],
+            "keep_checkpoints: expected at least average_checkpoints (3), got 2",
+            "keep_checkpoints=3",
+        ),
+        (
+            ["average_checkpoints=2", "ema_momentum=0.9"],
+            "average_checkpoints: expected 1 with ema_momentum (one average is enough), got 2",
+            "average_checkpoints=1",
+        ),
+    ],
+)
+def test_options_of_the_training_that_exclude_each_other(options, message, remedy):
+    overrides = [f"training.{option}" for option in options]
+    assert f": training.{message}" in refusal("dates", *overrides)
+    load("dates", [*overrides, f"training.{remedy}"])
+
+
 def test_mistakes_in_a_file_name_the_file(tmp_path):
     path = write(tmp_path, '[data]\nbuiltin = "dates"\n[model]\nlayers = 2\n')
     assert refusal(path) == f"{path}: model.layers: unknown key; did you mean model.num_layers?"
