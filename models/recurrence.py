@@ -100,7 +100,7 @@ def run_cell(
                 cell, grad_hidden, ended, packing, history, saved, used.recurrent_kernel
             )
             to_projected, to_inner = to_gates[0], to_gates[-1]  # the same for the LSTM
-            entering = tf.cast(tf.gather(states[0], packing.entering), product_dtype)  # [N, H] hidden before each step
+            entering = tf.gather(tf.cast(states[0], product_dtype), packing.entering)  # [N, H] hidden before each step
             ones = tf.ones([1, tf.shape(inputs)[0]], product_dtype)
             grad_inputs = tf.matmul(to_projected, used.kernel, transpose_b=True)
             grad_weights = CellWeights(

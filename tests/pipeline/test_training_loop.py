@@ -240,13 +240,13 @@ def test_patience_stops(figures, patience, epochs, best):
 def test_plateaus_lower_the_rate():
     rates = {}
     for patience in (0, 1, 2, 3):
-        work = Work([5.0, 4.0, 4.0, 4.5, 4.5, math.nan, 3.0, 3.5])
-        rates[patience] = work.fit(plan(8, 1, plateau_patience=patience)).history["learning_rate"]
+        work = Work([5.0, 6.0, 4.0, 4.0, 4.5, 4.5, math.nan, 3.0, 3.5])
+        rates[patience] = work.fit(plan(9, 1, plateau_patience=patience)).history["learning_rate"]
     assert rates == {
-        0: [1.0] * 8,
-        1: [1.0, 1.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16],
-        2: [1.0, 1.0, 1.0, 1.0, 1 / 2, 1 / 2, 1 / 4, 1 / 4],
-        3: [1.0, 1.0, 1.0, 1.0, 1.0, 1 / 2, 1 / 2, 1 / 2],
+        0: [1.0] * 9,
+        1: [1.0, 1.0, 1 / 2, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 32],
+        2: [1.0, 1.0, 1.0, 1.0, 1.0, 1 / 2, 1 / 2, 1 / 4, 1 / 4],
+        3: [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1 / 2, 1 / 2, 1 / 2],
     }
 
 
