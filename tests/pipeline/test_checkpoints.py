@@ -1,8 +1,10 @@
 """Checkpoints: what is written is read back to the bit, and whatever a crash or a disk does, a whole one is left."""
 
+import errno
 import math
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from unittest import mock
 
 import keras
 import numpy as np
@@ -190,6 +192,17 @@ def test_no_flipped_bit_goes_unnoticed(checkpoints):
         except Exception as error:
             wrong.append((place, repr(error)))
     assert wrong == []
+
+
+@pytest.mark.xfail(strict=True, reason="restore takes any OSError for damage and deletes, in the end, all checkpoints")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_what_cannot_be_read_now_is_not_deleted(checkpoints, monkeypatch, number):
+    save(checkpoints, 4, 8)
+    with monkeypatch.context() as patch, suppress(OSError):
+        for name in ("builtins.open", "io.open"):  # NumPy's and Path's
+            patch.setattr(name, mock.Mock(side_effect=OSError(number, "for now")))
+        restored(checkpoints)
+    assert restored(checkpoints) == 8
 
 
 @pytest.mark.xfail(strict=True, reason="forget_best removes what the checkpoint before would need")
