@@ -9,11 +9,12 @@ dropout and the order of the data are functions of the seed and the position.
 """
 
 import dataclasses
+import io
 import json
 import logging
 import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from preprocessing.errors import DataError
 
 log = logging.getLogger("heliograph.train")
 
-STATE = "state"  # the name of the JSON among a file's arrays
+HEADER = "header"  # the name of the JSON among a file's arrays
 
 
 @dataclasses.dataclass
@@ -96,12 +97,16 @@ class Checkpoints:
 
         Raises:
             DataError: the checkpoint belongs to other variables.
+            OSError: it cannot be read at present.
         """
+        for aside in self.directory.glob(".*.npz.*"):
+            aside.unlink()  # a killed process was writing it
         while (path := self.newest()) is not None:
             try:
                 arrays, values = read_arrays(path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                log.warning("%s: damaged (%s); going back to the checkpoint before it", path, error)
+                state = TrainingState(**values)
+            except DamagedFileError as error:
+                log.warning("%s; going back to the checkpoint before it", error)
                 path.unlink()
                 continue
             if [array.shape for array in arrays] != [as_array(variable).shape for variable in variables]:
@@ -110,7 +115,7 @@ class Checkpoints:
                 )
             for variable, array in zip(variables, arrays, strict=True):
                 variable.assign(array)
-            return TrainingState(**values)
+            return state
         return None
 
     def best_file(self, epoch: int) -> Path:
@@ -122,10 +127,17 @@ class Checkpoints:
         write_arrays(self.best_file(epoch), weights, {})
 
     def forget_best(self, but: int) -> None:
-        """Remove the weights of other epochs than the best one; to be called when a checkpoint knows it."""
-        for path in self.directory.glob("best-*.npz"):
-            if path != self.best_file(but):
-                path.unlink()
+        """Remove the weights of other epochs than the best one, and than those that kept checkpoints call the best."""
+        needed = {self.best_file(but)}
+        for path in self.directory.glob("update-*.npz"):
+            with suppress(DamagedFileError):  # nothing will go on from it
+                needed.add(self.best_file(read_values(path)["best_epoch"]))
+        for path in {*self.directory.glob("best-*.npz")} - needed:
+            path.unlink()
+
+
+class DamagedFileError(DataError):
+    """A file of arrays is not whole."""
 
 
 def as_array(variable: Any) -> np.ndarray:
@@ -138,7 +150,7 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray], values: dict[str, Any
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     named: dict[str, Any] = {f"{number:04}": array for number, array in enumerate(arrays)}
-    named[STATE] = np.array(json.dumps(values))
+    named[HEADER] = np.array(json.dumps({"arrays": len(arrays), "values": values}))
     try:
         with aside.open("wb") as file:
             np.savez(file, **named)
@@ -147,14 +159,40 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray], values: dict[str, Any
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, before an older checkpoint is removed
+    finally:
+        os.close(folder)
 
 
 def read_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
     """What `write_arrays` wrote.
 
     Raises:
-        OSError, ValueError, KeyError, zipfile.BadZipFile: the file is not whole.
+        DamagedFileError: the file is not whole.
+        OSError: it cannot be read at present.
     """
-    with np.load(path, allow_pickle=False) as file:
-        values = json.loads(str(file[STATE]))
-        return [file[name] for name in sorted(set(file.files) - {STATE})], values
+    content = path.read_bytes()
+    with _noticing_damage(path), np.load(io.BytesIO(content), allow_pickle=False) as file:
+        header = json.loads(str(file[HEADER]))
+        return [file[f"{number:04}"] for number in range(header["arrays"])], header["values"]
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The values alone of what `write_arrays` wrote, without reading the arrays.
+
+    Raises:
+        DamagedFileError: the file is not whole.
+    """
+    with path.open("rb") as raw, _noticing_damage(path), np.load(raw, allow_pickle=False) as file:
+        values: dict[str, Any] = json.loads(str(file[HEADER]))["values"]
+        return values
+
+
+@contextmanager
+def _noticing_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # zipfile, NumPy and JSON have a dozen ways to say so
+        raise DamagedFileError(f"{path}: damaged ({type(error).__name__}: {error})") from error

@@ -47,8 +47,7 @@ class Batching:
         """Pairs in a batch of each bucket, the last one (beyond all boundaries) included; at least one."""
         if self.unit == "sentences":
             return [self.size] * (len(boundaries) + 1)
-        longest = [boundary - 1 for boundary in boundaries] + [2 * boundaries[-1]]
-        return [max(1, self.size // length) for length in longest]
+        return [max(1, self.size // (boundary - 1)) for boundary in boundaries] + [1]  # the last has no longest pair
 
 
 def batches(directory: Path, split: str, batch_size: int) -> tf.data.Dataset:
@@ -65,7 +64,7 @@ def batches(directory: Path, split: str, batch_size: int) -> tf.data.Dataset:
 def epoch_batches(
     directory: Path, batching: Batching, seed: int, epoch: int, first: int = 0, replicas: int = 1
 ) -> tf.data.Dataset:
-    """The training split's batches of one epoch, in an order that follows from the seed and the epoch's number.
+    """The training split's batches of one epoch, in an order that follows from seed, epoch and TensorFlow's own seed.
 
     Args:
         directory: the Transform component's records.

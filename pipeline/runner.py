@@ -80,8 +80,12 @@ def run(components: Sequence[Component], root: Path, until: str | None = None) -
         try:
             done[component.name] = _bring_up_to_date(component, done, root, label)
         except KeyboardInterrupt as interrupt:
-            message = str(interrupt) or f"{component.name} keeps nothing and starts afresh in the next run"
-            raise KeyboardInterrupt(message) from None
+            afterwards = (
+                "goes on from its last checkpoint, if it has one,"
+                if component.resumes
+                else "keeps nothing and starts afresh"
+            )
+            raise KeyboardInterrupt(str(interrupt) or f"{component.name} {afterwards} in the next run") from None
     return done
 
 

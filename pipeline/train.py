@@ -18,7 +18,7 @@ from models.teacher_forcing import TeacherForcing
 from pipeline import devices
 from pipeline.artifacts import write_whole
 from pipeline.callbacks import Progress, TensorBoard
-from pipeline.checkpoints import Checkpoints, TrainingState, as_array, read_arrays
+from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, as_array, read_arrays
 from pipeline.config import Config, TrainingConfig
 from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, save_model
@@ -107,6 +107,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         patience=training.patience,
         plateau_patience=training.plateau_patience if training.decay == "plateau" else 0,
         checkpoint_seconds=60.0 * training.checkpoint_minutes,
+        skips_overflow=training.precision == "float16",
     )
     try:
         fit(state, plan, work, (Progress(training.epochs, steps, state.update), board))
@@ -179,7 +180,13 @@ def _keep_best(
             f"validation {training.selection} was never finite: training diverged; "
             "lower training.learning_rate or training.clip_norm"
         )
-    weights, _ = read_arrays(checkpoints.best_file(state.best_epoch))
+    try:
+        weights, _ = read_arrays(checkpoints.best_file(state.best_epoch))
+    except (FileNotFoundError, DamagedFileError) as error:
+        raise DataError(
+            f"{checkpoints.best_file(state.best_epoch)}: expected the best epoch's weights, got none; "
+            f"delete {checkpoints.directory} and train again"
+        ) from error
     kept = {name.removeprefix("val_"): v[state.best_epoch - 1] for name, v in state.history.items() if "val_" in name}
     averaged = 0
     if training.average_checkpoints > 1:

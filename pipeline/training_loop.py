@@ -38,6 +38,8 @@ class Plan:
     """Epochs without a better figure after which the learning rate is lowered; 0 = never."""
     checkpoint_seconds: float = math.inf
     """Time between two checkpoints within an epoch."""
+    skips_overflow: bool = False
+    """Whether an update whose gradient is not finite is skipped, as loss scaling does; else it ends the training."""
 
     def finished(self, state: TrainingState) -> bool:
         """Whether no epoch is left, or training stops early."""
@@ -57,7 +59,7 @@ class Work(Protocol):
         """The batches of an epoch from number `first` on."""
 
     def update(self, batch: Any) -> Mapping[str, float]:
-        """One update; its logs, `loss` in nats a token and `tokens` among them."""
+        """One update; its logs: `loss` in nats a token, `tokens`, `gradient_norm` and those of `RECORDED`, at least."""
 
     def validate(self) -> Mapping[str, float]:
         """The validation figures of the weights as they are."""
@@ -86,7 +88,7 @@ def fit(state: TrainingState, plan: Plan, work: Work, observers: tuple[Observer,
     """Train from where `state` stands to the end of the plan; `state` is changed in place.
 
     Raises:
-        DataError: the loss is not finite.
+        DataError: the loss or the gradient is not finite.
         KeyboardInterrupt: after the first interrupt, at the next update's end, with the checkpoint's place.
     """
 
@@ -111,19 +113,20 @@ def fit(state: TrainingState, plan: Plan, work: Work, observers: tuple[Observer,
                 batches = work.batches(state.epoch + 1, 0)  # it fills its buffers during validation
             _end_epoch(state, work, plan, observers)
             path = work.save(state)
+            _answer(interrupt.came, state, path, plan)
             if plan.finished(state):
                 return
-            _answer(interrupt.came, state, path, plan)
 
 
 def _update(state: TrainingState, work: Work, batch: Any, plan: Plan, observers: tuple[Observer, ...]) -> None:
     logs = dict(work.update(batch))
     state.batch += 1
     state.update += 1
-    if not math.isfinite(logs["loss"]):
+    finite = math.isfinite(logs["loss"]) and (plan.skips_overflow or math.isfinite(logs["gradient_norm"]))
+    if not finite:
         raise DataError(
-            f"loss is {logs['loss']} in update {state.update} (epoch {state.epoch + 1}, batch {state.batch} of "
-            f"{plan.batches}, {logs['tokens']:.0f} target tokens, gradient norm {logs['gradient_norm']})"
+            f"loss is {logs['loss']}, gradient norm {logs['gradient_norm']} in update {state.update} "
+            f"(epoch {state.epoch + 1}, batch {state.batch} of {plan.batches}, {logs['tokens']:.0f} target tokens)"
         )
     state.nll += logs["loss"] * logs["tokens"]
     state.tokens += logs["tokens"]

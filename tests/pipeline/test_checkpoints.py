@@ -14,9 +14,6 @@ import tensorflow as tf
 from pipeline.checkpoints import Checkpoints, TrainingState, as_array, read_arrays
 from preprocessing.errors import DataError
 
-# np.load leaves a file open that turns out to be no archive.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-
 EDGES = [0.1, -0.0, math.nan, math.inf, 1e-45, 3.4e38]
 
 
@@ -171,14 +168,12 @@ def test_if_all_are_damaged_nothing_is_restored(checkpoints):
     assert restored(checkpoints) is None and names(checkpoints) == []
 
 
-@pytest.mark.xfail(strict=True, raises=EOFError, reason="np.load answers EOFError, which restore does not catch")
 def test_an_empty_file_is_damaged(checkpoints):
     save(checkpoints, 4, 8)
     checkpoints.newest().write_bytes(b"")
     assert restored(checkpoints) == 4
 
 
-@pytest.mark.xfail(strict=True, reason="NotImplementedError, RuntimeError, EOFError of zipfile; lost directory entries")
 def test_no_flipped_bit_goes_unnoticed(checkpoints):
     save(checkpoints, 4, 8)
     path = checkpoints.newest()
@@ -194,7 +189,6 @@ def test_no_flipped_bit_goes_unnoticed(checkpoints):
     assert wrong == []
 
 
-@pytest.mark.xfail(strict=True, reason="restore takes any OSError for damage and deletes, in the end, all checkpoints")
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
 def test_what_cannot_be_read_now_is_not_deleted(checkpoints, monkeypatch, number):
     save(checkpoints, 4, 8)
@@ -205,7 +199,6 @@ def test_what_cannot_be_read_now_is_not_deleted(checkpoints, monkeypatch, number
     assert restored(checkpoints) == 8
 
 
-@pytest.mark.xfail(strict=True, reason="forget_best removes what the checkpoint before would need")
 def test_the_checkpoint_before_still_has_its_best_weights(checkpoints):
     for epoch in (1, 2):  # as the Trainer does, each epoch being better than the one before
         checkpoints.save_best([np.full(3, epoch)], epoch)

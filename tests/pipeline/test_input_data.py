@@ -139,7 +139,6 @@ def test_no_batch_exceeds_its_tokens(records, size):
     assert max(rows) > 1
 
 
-@pytest.mark.xfail(strict=True, reason="the last bucket has no upper end: more than 2 * 527 tokens exceed the budget")
 def test_not_even_the_longest_pairs_exceed_the_tokens(tmp_path):
     write_pairs(tmp_path, [(3000, 5)] * 9)
     batching = Batching(size=6000, unit="tokens", by_length=True)

@@ -197,7 +197,6 @@ def test_a_component_says_itself_where_it_goes_on(root, resumes):
         Steps(root, resumes).run(KeyboardInterrupt("saved after epoch 3"))
 
 
-@pytest.mark.xfail(strict=True, reason="the runner says 'keeps nothing and starts afresh' of every component")
 def test_what_resumes_is_not_said_to_start_afresh(root):
     with pytest.raises(KeyboardInterrupt) as caught:  # as after a second Ctrl-C, or one before the first update
         Steps(root, resumes=True).run(KeyboardInterrupt())
