@@ -2,7 +2,10 @@
 
 import tensorflow as tf
 
+from models.scopes import in_scope
 
+
+@in_scope("dropout")
 def drop(values: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
     """Inverted dropout (Srivastava et al. 2014): zero with chance `rate`, else divided by `1 - rate`.
 

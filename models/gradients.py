@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.scopes import in_scope
+
 Part = Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
@@ -36,6 +38,7 @@ def accumulate(part: Part, parts: int) -> tuple[tf.Tensor, list[tf.Tensor]]:
     return value, gradients
 
 
+@in_scope("clip")
 def clip(
     gradients: list[tf.Tensor], largest: float | None, scale: tf.Tensor | float = 1.0
 ) -> tuple[list[tf.Tensor], tf.Tensor]:

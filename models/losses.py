@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.scopes import in_scope
+
 
 def projected_cross_entropy(
     features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, target_ids: tf.Tensor, product_dtype: str
@@ -27,12 +29,14 @@ def projected_cross_entropy(
     """
 
     @tf.custom_gradient
+    @in_scope("projection")
     def run(features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
         dtype = bias.dtype
         inputs, used = tf.cast(features, product_dtype), tf.cast(kernel, product_dtype)
         logits = tf.cast(tf.matmul(inputs, used), dtype) + bias  # --> [N, V]
         nll, to_logits = _cross_entropy(logits, target_ids)
 
+        @in_scope("projection_gradient")
         def gradient(upstream: tf.Tensor) -> Any:
             early = product_dtype == "float16"
             weighted, after = (to_logits * upstream, 1.0) if early else (to_logits, upstream)

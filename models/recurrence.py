@@ -19,6 +19,7 @@ from models.cells import CellState, product
 from models.cudnn import run_cudnn, why_not_cudnn
 from models.initializers import bias_initializer, weight_initializer
 from models.packing import Packing, any_rows
+from models.scopes import in_scope
 
 CellName = Literal["lstm", "gru"]
 
@@ -82,6 +83,7 @@ def run_cell(
     """
 
     @tf.custom_gradient
+    @in_scope("recurrence")
     def run(inputs: tf.Tensor, *values: tf.Tensor) -> Any:
         weights = CellWeights(*values[: len(CellWeights._fields)])
         state = cell.state_type(*(tf.gather(field, packing.rows) for field in values[len(weights) :]))
@@ -94,6 +96,7 @@ def run_cell(
         final = [tf.gather(field, packing.final) for field in states]
         rows = tf.size(packing.rows)
 
+        @in_scope("recurrence_gradient")
         def gradient(grad_hidden: tf.Tensor, *grad_final: tf.Tensor) -> Any:
             ended = cell.state_type(*(tf.gather(grad, packing.rows) for grad in grad_final))
             to_gates, grad_state = _backward_loop(

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from models.decoder import DecoderSteps
 from models.packing import any_rows, pack_lengths
+from models.scopes import in_scope
 from models.states import DecoderState, SourceMemory
 
 Schedule = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
@@ -105,6 +106,7 @@ def shift_right(target_ids: tf.Tensor, start_id: int) -> tf.Tensor:
     )
 
 
+@in_scope("roll_out")
 def roll_out(
     steps: DecoderSteps,
     state: DecoderState,

@@ -157,6 +157,8 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray], values: dict[str, Any
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not name the file
     finally:
         aside.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

@@ -161,14 +161,19 @@ def _in_process(function, *arguments) -> None:
         raise SystemExit(process.exitcode)
 
 
-def _worker(connection: Connection, candidate: Candidate, path: str) -> None:
-    """One system in its own process: warm up, then a turn for each message."""
+def load_batches(path: str):
+    """The batches, and the model's sizes, that `_write_batches` wrote."""
     with np.load(path) as file:
         arrays = dict(file)
     names = ("source_ids", "source_lengths", "target_ids", "target_lengths")
     count = sum(name.endswith("/target_ids") for name in arrays)
     batches = [{name: arrays[f"{index}/{name}"] for name in names} for index in range(count)]
-    sizes = (int(arrays["source_size"]), int(arrays["target_size"]), EMBEDDING, HIDDEN, LAYERS)
+    return batches, (int(arrays["source_size"]), int(arrays["target_size"]), EMBEDDING, HIDDEN, LAYERS)
+
+
+def _worker(connection: Connection, candidate: Candidate, path: str) -> None:
+    """One system in its own process: warm up, then a turn for each message."""
+    batches, sizes = load_batches(path)
     make = _pytorch if candidate.system in PYTORCH else _heliograph
     step, peak = make(candidate, sizes, batches)
     for batch in batches[:WARM_UP]:
