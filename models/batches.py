@@ -20,7 +20,7 @@ def slice_rows(batch: Batch, begin: tf.Tensor, end: tf.Tensor) -> Batch:
     return sliced
 
 
-def cells(batch: Batch, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+def token_counts(batch: Batch, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Real tokens of both sides, and cells of the two padded matrices, as scalars of a float type."""
     real = tf.reduce_sum(batch["source_lengths"]) + tf.reduce_sum(batch["target_lengths"])
     every = tf.size(batch["source_ids"]) + tf.size(batch["target_ids"])

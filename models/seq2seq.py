@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from models import replicas
-from models.batches import Batch, cells, slice_rows
+from models.batches import Batch, slice_rows, token_counts
 from models.decoder import Decoder
 from models.dropout import fold_in
 from models.encoder import Encoder
@@ -102,8 +102,8 @@ class Seq2Seq(keras.Model):
             teacher_forcing: the ratio's schedule; `None` is pure teacher forcing.
             seed: coins and dropout are a function of this seed and the optimizer's iterations.
             clip_norm: largest global norm of the gradients, after their sum over replicas; `None` for no clipping.
-            micro_batches: parts that a replica computes a batch in, one after the other. The update is the same; more
-                parts need less memory and more time.
+            micro_batches: parts that a replica computes a batch in, one after the other. The update is the same, but
+                for the masks of dropout; more parts need less memory and more time.
             run_eagerly: run the steps without `tf.function`, for debugging.
         """
         if clip_norm is not None and not clip_norm > 0.0:
@@ -161,13 +161,14 @@ class Seq2Seq(keras.Model):
 
         Returns:
             Of the whole batch: `loss` in nats a token, `tokens`, `gradient_norm` before clipping, `teacher_forcing`
-            (the ratio), `padding` (share of the padded matrices); and `perplexity` since the metric was reset.
+            (the ratio), `padding` (share of the padded matrices). Of this replica alone: `perplexity` since the metric
+            was reset.
         """
         iteration = self.optimizer.iterations
         ratio = self.teacher_forcing.ratio(iteration)
         seed = tf.stack([self.seed, tf.cast(iteration, tf.int32)])
         gold = self._coins(ratio, tf.shape(batch["target_ids"]), seed)
-        real, every = cells(batch, self.variable_dtype)
+        real, every = token_counts(batch, self.variable_dtype)
         tokens = tf.cast(tf.reduce_sum(batch["target_lengths"]), self.variable_dtype)
         all_tokens, all_real, all_cells = replicas.total([tokens, real, every])
         scale = loss_scale(self.optimizer)
@@ -197,9 +198,10 @@ class Seq2Seq(keras.Model):
 
     def _coins(self, ratio: tf.Tensor, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """This replica's rows of the whole batch's coins: `[B, T]`, the same as one replica would draw."""
+        if self.teacher_forcing.coin == "batch":
+            return draw_coins(ratio, shape, "batch", seed)
         before, every = replicas.place(shape[0])
-        coins = draw_coins(ratio, tf.stack([every, shape[1]]), self.teacher_forcing.coin, seed)
-        return coins[before : before + shape[0]]
+        return draw_coins(ratio, tf.stack([every, shape[1]]), "token", seed)[before : before + shape[0]]
 
     def _gradients(
         self, batch: Batch, gold: tf.Tensor, weight: tf.Tensor, dropout_seed: tf.Tensor

@@ -93,9 +93,9 @@ def draw_coins(ratio: tf.Tensor, shape: tf.Tensor, kind: CoinKind, seed: tf.Tens
     Returns:
         `[B, T]` bool. The first column is true: the start token is always given.
     """
-    coins_shape = tf.stack([1 if kind == "batch" else shape[0], shape[1]])
-    coins = tf.random.stateless_uniform(coins_shape, seed) < ratio
-    coins = tf.broadcast_to(coins, shape)
+    # Time first: columns of padding after the others change none of their coins.
+    coins = tf.random.stateless_uniform(tf.stack([shape[1], 1 if kind == "batch" else shape[0]]), seed) < ratio
+    coins = tf.broadcast_to(tf.transpose(coins), shape)
     return tf.concat([tf.ones_like(coins[:, :1]), coins[:, 1:]], axis=1)
 
 
@@ -138,23 +138,28 @@ def roll_out(
     inputs, own, state, memory = tf.nest.map_structure(
         lambda values: tf.gather(values, packing.rows), (gold_inputs, own, state, memory)
     )
-    inputs, own = tf.transpose(inputs), tf.transpose(own)  # --> [T, B]
+    given, own = tf.transpose(inputs), tf.transpose(own)  # --> [T, B]
 
     def body(t: tf.Tensor, token_ids: tf.Tensor, state: DecoderState, inputs: tf.Tensor) -> Any:
         count = packing.counts[t]
         token_ids, state, active = tf.nest.map_structure(lambda values: values[:count], (token_ids, state, memory))
         features, state = steps.advance(token_ids, state, active)
-        own_rows = tf.where(own[t + 1])  # [rows, 1]; all of them are active
-        logits = steps.project(tf.gather_nd(features, own_rows))
-        predicted = tf.argmax(logits, axis=-1, output_type=inputs.dtype)
-        token_ids = tf.tensor_scatter_nd_update(inputs[t + 1], own_rows, predicted)
+
+        def predict() -> tf.Tensor:
+            own_rows = tf.where(own[t + 1])  # [rows, 1]; all of them are active
+            logits = steps.project(tf.gather_nd(features, own_rows))
+            predicted = tf.argmax(logits, axis=-1, output_type=inputs.dtype)
+            return tf.tensor_scatter_nd_update(given[t + 1], own_rows, predicted)
+
+        # Where all inputs are gold the next step need not wait for this one's upper layers.
+        token_ids = tf.cond(tf.reduce_any(own[t + 1]), predict, lambda: given[t + 1])
         return t + 1, token_ids, state, tf.tensor_scatter_nd_update(inputs, [[t + 1]], token_ids[tf.newaxis])
 
     *_, inputs = tf.while_loop(
         lambda t, *_: t < tf.size(packing.counts),
         body,
-        (0, inputs[0], state, inputs),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None]), any_rows(state), inputs.shape),
+        (0, given[0], state, given),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None]), any_rows(state), given.shape),
         maximum_iterations=tf.size(packing.counts),
     )
     return tf.stop_gradient(tf.gather(tf.transpose(inputs), tf.argsort(packing.rows)))

@@ -157,17 +157,17 @@ def find_all(root: Path, component: str) -> list[Artifact]:
     return sorted(found, key=lambda artifact: artifact.manifest.ended, reverse=True)
 
 
-def prepare(path: Path, resumes: bool = False) -> None:
+def prepare(path: Path, keep: bool = False) -> None:
     """Makes a folder without a manifest for an execution.
 
     Args:
         path: the folder.
-        resumes: whether what a crash left there stays, for the execution to go on from; else it is removed.
+        keep: whether what a crash left there stays, for the execution to go on from; else it is removed.
     """
     if path.is_dir() and not path.is_symlink():
         # The manifest goes first: were the removal interrupted, the rest must not be taken for whole.
         (path / MANIFEST).unlink(missing_ok=True)
-        if resumes:
+        if keep:
             return
         shutil.rmtree(path)
     elif path.is_symlink() or path.exists():
@@ -186,8 +186,9 @@ def publish(
     metrics: Mapping[str, Any],
     started: datetime,
     ended: datetime,
+    scratch: str | None = None,
 ) -> Artifact:
-    """Makes the files in `path` an artifact by writing its manifest.
+    """Makes the files in `path` an artifact by writing its manifest; those in the folder `scratch` are no part of it.
 
     Raises:
         TypeError: Parameters or metrics cannot be written as JSON.
@@ -195,7 +196,7 @@ def publish(
     outputs = {
         file.relative_to(path).as_posix(): OutputFile(sha256=hash_file(file), bytes=file.stat().st_size)
         for file in sorted(path.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.relative_to(path).parts[0] != scratch
     }
     manifest = Manifest(
         component=component,

@@ -33,7 +33,7 @@ class Progress:
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        self.epoch_began, self.tokens, self.padding = time.monotonic(), 0.0, [0.0]
+        self.epoch_began, self.tokens, self.padding = time.monotonic(), 0.0, []
 
     def on_update(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Redraw the line when it is due."""
@@ -55,7 +55,7 @@ class Progress:
         self._write(
             f"epoch {state.epoch}/{self.epochs}  {time.monotonic() - self.epoch_began:.0f} s  "
             f"loss {np.log(logs['perplexity']):.3f}  perplexity {logs['perplexity']:.2f}  "
-            f"{self._speed():,.0f} tokens/s  padding {100 * np.mean(self.padding[1:]):.0f} %  "
+            f"{self._speed():,.0f} tokens/s  padding {100 * np.mean(self.padding):.0f} %  "
             f"validation: perplexity {logs['val_perplexity']:.2f}, "
             f"free-running {logs['val_free_running_perplexity']:.2f}{bleu}  {self._left(state)} left",
             lasting=True,
@@ -105,7 +105,7 @@ class TensorBoard:
                 path.unlink()
             else:
                 with path.open("r+b") as file:
-                    file.truncate(size)
+                    file.truncate(min(size, path.stat().st_size))  # after a power failure it may be shorter
         self.writers = {part: tf.summary.create_file_writer(str(directory / part)) for part in ("train", "validation")}
         self.table, self.every = table, every
         self.tokens, self.since = 0.0, time.monotonic()

@@ -196,5 +196,7 @@ def read_values(path: Path) -> dict[str, Any]:
 def _noticing_damage(path: Path) -> Iterator[None]:
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:  # zipfile, NumPy and JSON have a dozen ways to say so
         raise DamagedFileError(f"{path}: damaged ({type(error).__name__}: {error})") from error

@@ -131,7 +131,7 @@ def _trainer(config: Config) -> Component:
         inputs=("Transform",),
         parameters=parameters,
         execute=_with_tensorflow(execute),
-        resumes=True,
+        resumes_from="checkpoints",
     )
 
 

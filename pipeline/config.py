@@ -240,7 +240,7 @@ class TrainingConfig(Section):
     probability to that length."""
     micro_batches: Count = 1
     """Parts that a device computes its share of a batch in, one after the other (gradient accumulation). The update is
-    the same; more parts need less memory and more time."""
+    the same, but for the masks of dropout; more parts need less memory and more time."""
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's step size, at its highest."""
     warmup_steps: int = Field(default=0, ge=0)
@@ -280,7 +280,8 @@ class TrainingConfig(Section):
     float16, with dynamic loss scaling, is for GPUs that have no bfloat16. Weights, softmax and loss stay in float32.
     The Evaluator and the exported model compute in float32."""
     deterministic: bool = True
-    """Whether operations are chosen so that a repetition on the same machine gives the same weights."""
+    """Whether operations are chosen so that a repetition on the same machine gives the same weights. On a GPU that is
+    slow: TensorFlow then computes some of them on the host."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

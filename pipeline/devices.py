@@ -1,6 +1,5 @@
 """Which devices train, and one update on all of them."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
 from pipeline.input_data import Batching, epoch_batches
-
-log = logging.getLogger("heliograph.train")
 
 
 def choose_strategy() -> tf.distribute.Strategy:
@@ -63,7 +60,9 @@ def report_kernels(kernels: Mapping[str, str | None], replicas: int) -> Iterator
     for layer, reason in kernels.items():
         groups.setdefault(reason, []).append(layer)
     for reason, layers in groups.items():
-        kernel = "cuDNN" if reason is None else f"one product for all inputs, then a loop; not cuDNN: {reason}"
+        kernel = f"one product for all inputs, then a loop; not cuDNN: {reason}"
+        if reason is None:
+            kernel = "cuDNN: a GPU is visible, and sequences are padded on the right, without recurrent dropout"
         yield f"{', '.join(layers)}: {kernel}"
     if replicas > 1:
         yield f"{replicas} replicas share each batch"

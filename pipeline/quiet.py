@@ -40,6 +40,8 @@ def tensorflow_error(error: Exception) -> str | None:
     if tf is None or not isinstance(error, tf.errors.OpError):
         return None
     message = error.message.strip().splitlines()
+    if "No space left" in error.message:
+        return f"{message[0]}; free space on the disk, then give the same command"
     remedy = {
         tf.errors.DataLossError: "; the file is damaged: delete its folder and run again",
         tf.errors.ResourceExhaustedError: "; lower training.batch_size or evaluation.batch_size",

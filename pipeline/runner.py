@@ -34,10 +34,11 @@ class Component:
     version: int
     """Raised when a change of the code changes the outputs."""
     execute: Execute
-    """Called with the folders of the inputs by name and an output folder, empty unless `resumes`; returns metrics."""
-    resumes: bool = False
-    """Whether an execution goes on from what an interrupted one left in the output folder; it sorts out itself what of
-    that is whole."""
+    """Called with the folders of the inputs by name and an output folder, empty or as an interrupted execution left it
+    (see `resumes_from`); returns metrics."""
+    resumes_from: str | None = None
+    """Folder within the output folder from which an execution goes on after an interrupted one, which leaves the output
+    folder as it is. What lies there is no output: it may be deleted afterwards."""
     inputs: tuple[str, ...] = ()
     """Names of the components whose artifacts it reads."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +83,7 @@ def run(components: Sequence[Component], root: Path, until: str | None = None) -
         except KeyboardInterrupt as interrupt:
             afterwards = (
                 "goes on from its last checkpoint, if it has one,"
-                if component.resumes
+                if component.resumes_from
                 else "keeps nothing and starts afresh"
             )
             raise KeyboardInterrupt(str(interrupt) or f"{component.name} {afterwards} in the next run") from None
@@ -154,7 +155,7 @@ def _execute(
 ) -> Artifact:
     _log.info("%s  running…", label)
     inputs = {name: done[name] for name in component.inputs}
-    artifacts.prepare(path, component.resumes)
+    artifacts.prepare(path, keep=component.resumes_from is not None)
     started, clock = datetime.now(UTC), time.monotonic()
     with interruptible():
         metrics = component.execute({name: artifact.path for name, artifact in inputs.items()}, path)
@@ -168,6 +169,7 @@ def _execute(
         metrics=metrics,
         started=started,
         ended=datetime.now(UTC),
+        scratch=component.resumes_from,
     )
     _log.info("%s  done in %.1f s (%s)", label, time.monotonic() - clock, artifact.id)
     return artifact

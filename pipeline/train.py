@@ -61,6 +61,11 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         if empty:
             raise DataError(f"{transform_dir}: expected sentence pairs in the {split} split, got none; give more data")
 
+    if training.decay == "cosine" and training.warmup_steps >= training.epochs * steps:
+        raise DataError(
+            f"training.warmup_steps: expected less than the {training.epochs * steps:,} updates of this training, "
+            f"got {training.warmup_steps:,}"
+        )
     strategy = devices.choose_strategy()
     with strategy.scope():
         model = build_model(config, transform_dir, training.precision, cudnn=True)
@@ -68,7 +73,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             peak=training.learning_rate,
             decay=training.decay,
             warmup_steps=training.warmup_steps,
-            total_steps=max(training.epochs * steps, training.warmup_steps + 1),
+            total_steps=training.epochs * steps,
         )
         model.compile(
             FusedAdam(rate, ema_momentum=training.ema_momentum or None),
@@ -88,6 +93,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         state = TrainingState()
         _clear(output_dir)
     else:
+        _clear(output_dir, but=(LOGS, CHECKPOINTS))
         log.info("going on after epoch %d, batch %d, from %s", state.epoch, state.batch, checkpoints.newest())
     greedy = build_translator(config, model, transform_dir, beam_size=1, n_best=1)
     validation = Validation(config, model, validation_set, greedy, list(texts(transform_dir, "validation")), SAMPLES)
@@ -117,8 +123,6 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         raise DataError(f"{error}; {good}; lower training.learning_rate or training.clip_norm") from error
     finally:
         board.close()
-    if updates.traces > 1:
-        log.warning("the training step was traced %d times; each time costs seconds", updates.traces)
     figures = _keep_best(training, plan, model, checkpoints, validation, state)
     _save(config, model, output_dir, transform_dir)
     write_whole(output_dir / HISTORY_FILE, json.dumps(state.history, indent=2) + "\n")
@@ -221,7 +225,8 @@ def _save(config: Config, model: Seq2Seq, output_dir: Path, transform_dir: Path)
     save_model(plain, output_dir, transform_dir)
 
 
-def _clear(directory: Path) -> None:
-    """Remove what an execution without a checkpoint left."""
+def _clear(directory: Path, but: tuple[str, ...] = ()) -> None:
+    """Remove what an earlier execution left, except some folders."""
     for path in directory.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.name not in but:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -52,11 +52,12 @@ class Validation:
             for batch in self.dataset:
                 self.step(batch)
             figures = {metric.name: float(metric.result()) for metric in self.model.metrics}
-            if self.config.training.selection == "bleu":
-                translations = self._translate(self.pairs)
+            selects = self.config.training.selection == "bleu"
+            translations = self._translate(self.pairs if selects else self.samples)
+            self.translations = translations[: len(self.samples)]
+            if selects:
                 references = [reference for _, reference in self.pairs]
                 figures["bleu"] = score(translations, references, self.config, self.greedy.target)[0]["bleu"]
-            self.translations = self._translate(self.samples)
             return figures
         finally:
             self._assign(before)

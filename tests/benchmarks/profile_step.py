@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.profile_step --data ../shared/data/multi30k [--precision bfloat16] [--json FILE]
 
-The model and the batches are those of `tests.benchmarks.training` (LSTM, ratio 0.5). Times are those of operations, added
-up over threads, so together they may exceed the step's.
+The model and the batches are those of `tests.benchmarks.training` (LSTM, ratio 0.5). Times are those of operations,
+added up over threads, so together they may exceed the step's.
 """
 
 import argparse

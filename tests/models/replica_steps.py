@@ -24,6 +24,7 @@ CASES = {
     "lstm_moving_average": {"ema": 0.5},
     "gru_token_coins_micro_batches": {"cell": "gru", "coin": "token", "micro_batches": 2},
     "keras_sgd": {"optimizer": keras.optimizers.SGD},
+    "float16": {"dtype": "mixed_float16"},
     "overflow": {"dtype": "mixed_float16", "overflow": True},
 }
 FOUR = ("lstm_moving_average", "gru_token_coins_micro_batches")  # the cases of four replicas

@@ -20,8 +20,10 @@ def plain_rate(decay, i, peak, warmup, total):
 
 
 @pytest.mark.parametrize("decay", ["constant", "inverse_sqrt", "cosine", "plateau"])
-@pytest.mark.parametrize("warmup", [1, 7])
+@pytest.mark.parametrize("warmup", [0, 1, 7])
 def test_rates_equal_the_formula_in_one_trace(decay, warmup):
+    if (decay, warmup) == ("inverse_sqrt", 0):
+        pytest.skip("refused, see below")
     traces = []
 
     @tf.function

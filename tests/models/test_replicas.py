@@ -33,6 +33,14 @@ def test_replicas_make_the_update_of_one(updates, case, replicas):
         np.testing.assert_allclose(several[name], value, rtol=0, atol=1e-12, err_msg=name)
 
 
+def test_loss_scaling_makes_nearly_the_same_update_on_two_replicas(updates):
+    one, two = updates["float16-1"], updates["float16-2"]
+    assert two["copies_agree"] and not two["unchanged"] and one["iterations"] == two["iterations"] == 3
+    np.testing.assert_allclose(two["gradient_norm"], one["gradient_norm"], rtol=1e-2)
+    for name in (name for name in one if name.startswith("weight")):
+        assert np.abs(two[name] - one[name]).mean() < 2e-3  # Adam moves each by 0.05 an update, whatever the gradient
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_an_overflow_on_one_replica_skips_the_update_of_all(updates, replicas):
     found = updates[f"overflow-{replicas}"]

@@ -96,14 +96,14 @@ def test_prepare_clears_what_a_crash_left(tmp_path):
 
 def test_prepare_keeps_what_an_execution_resumes(tmp_path):
     path = make(tmp_path).path
-    artifacts.prepare(path, resumes=True)
+    artifacts.prepare(path, keep=True)
     assert artifacts.find(tmp_path, "Trainer", path.name) is None
     assert [item.relative_to(path).as_posix() for item in path.rglob("*")] == ["logs", "logs/model.txt"]
-    artifacts.prepare(tmp_path / "Trainer" / "new", resumes=True)
+    artifacts.prepare(tmp_path / "Trainer" / "new", keep=True)
     assert list((tmp_path / "Trainer" / "new").iterdir()) == []
     link = tmp_path / "Trainer" / "link"
     link.symlink_to(path)
-    artifacts.prepare(link, resumes=True)
+    artifacts.prepare(link, keep=True)
     assert not link.is_symlink() and list(link.iterdir()) == [] and (path / "logs").exists()
 
 

@@ -163,7 +163,9 @@ class Steps:
 
     def run(self, end=None, **changes):
         self.end = end
-        component = Component(name="Steps", version=1, execute=self.execute, resumes=self.resumes)
+        component = Component(
+            name="Steps", version=1, execute=self.execute, resumes_from="scratch" if self.resumes else None
+        )
         return run([dataclasses.replace(component, **changes)], self.root)["Steps"]
 
 
