@@ -33,7 +33,8 @@ class Progress:
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        self.epoch_began, self.tokens, self.padding = time.monotonic(), 0.0, []
+        self.epoch_began, self.tokens = time.monotonic(), 0.0
+        self.padding: list[float] = []
 
     def on_update(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Redraw the line when it is due."""

@@ -19,11 +19,14 @@ def plain_rate(decay, i, peak, warmup, total):
     return peak
 
 
-@pytest.mark.parametrize("decay", ["constant", "inverse_sqrt", "cosine", "plateau"])
-@pytest.mark.parametrize("warmup", [0, 1, 7])
+DECAYS = ("constant", "cosine", "plateau")
+
+
+@pytest.mark.parametrize(
+    ("decay", "warmup"),
+    [*((decay, warmup) for decay in DECAYS for warmup in (0, 1, 7)), ("inverse_sqrt", 1), ("inverse_sqrt", 7)],
+)
 def test_rates_equal_the_formula_in_one_trace(decay, warmup):
-    if (decay, warmup) == ("inverse_sqrt", 0):
-        pytest.skip("refused, see below")
     traces = []
 
     @tf.function
