@@ -18,18 +18,17 @@ from pathlib import Path
 from tests.benchmarks.training import WARM_UP, Candidate, _heliograph, _in_process, _write_batches, load_batches
 
 STEPS = 6
-PARTS = {  # the first that is found in an operation's name
-    "roll_out": "roll-out",
-    "projection": "vocabulary projection and loss",
-    "recurrence_gradient/while": "recurrence, backward loop",
-    "recurrence_gradient": "recurrence, backward, all steps at once",
-    "recurrence/while": "recurrence, forward loop",
-    "recurrence": "recurrence, forward, all steps at once",
-    "dropout": "dropout",
-    "clip": "clipping and Adam",
-    "ResourceApplyAdam": "clipping and Adam",
+PARTS = {  # the first pattern that is found in an operation's name
+    r"roll_out": "roll-out",
+    r"projection": "vocabulary projection and loss",
+    r"recurrence_gradient.*while": "recurrence, backward loop",
+    r"recurrence_gradient": "recurrence, backward, all steps at once",
+    r"recurrence.*while": "recurrence, forward loop",
+    r"recurrence": "recurrence, forward, all steps at once",
+    r"dropout": "dropout",
+    r"clip|ResourceApplyAdam": "clipping and Adam",
 }
-CONTAINERS = re.compile(r"^(While|StatelessWhile|PartitionedCall|StatefulPartitionedCall|ParallelFor|Process|Run)")
+CONTAINERS = re.compile(r"^(While|Stateless|Partitioned|Stateful|ParallelFor|Process|Run|__inference|Eager)")
 
 
 def main() -> None:
@@ -75,13 +74,14 @@ def profile(precision: str, batches: list[dict], sizes, folder: str) -> tuple[Co
         for line in plane.lines:
             for event in line.events:
                 name, _, operation = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if name and not CONTAINERS.match(operation):
+                if name and not CONTAINERS.match(operation.strip()):
                     found[part_of(name, operation), kind_of(operation)] += event.duration_ps / 1e12
     return found, seconds
 
 
 def part_of(name: str, operation: str) -> str:
-    return next((part for mark, part in PARTS.items() if mark in name or mark == operation), "everything else")
+    found = (part for pattern, part in PARTS.items() if re.search(pattern, f"{name}:{operation}"))
+    return next(found, "everything else")
 
 
 def kind_of(operation: str) -> str:
