@@ -26,6 +26,9 @@ SHUFFLE_BUFFER = 65_536
 PREFETCH = 8
 """Batches made ahead."""
 
+PARSERS = 2
+"""Records are parsed by so many calls at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
@@ -107,7 +110,7 @@ def texts(directory: Path, split: str) -> Iterator[tuple[str, str]]:
 
 def _pairs(directory: Path, split: str) -> tf.data.Dataset:
     records = tf.data.TFRecordDataset(record_files(str(directory), split), compression_type="GZIP")
-    pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=PARSERS).unbatch()
     # An unbatched ragged row is a tensor, but tf.data learns that only from the next map.
     return pairs.map(lambda pair: {name: tf.convert_to_tensor(value) for name, value in pair.items()})
 
@@ -143,6 +146,9 @@ def _shares(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
 def _finished(dataset: tf.data.Dataset, ahead: int = PREFETCH) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    # With it, the end of an iterator waits for the tuner's next turn, whose period doubles up to a minute: after an
+    # epoch of 100 s, training stood still for 42 s.
+    options.autotune.enabled = False
     options.experimental_warm_start = True  # an iterator fills its shuffle buffer when it is made, not when it is read
     return dataset.prefetch(ahead).with_options(options)
 

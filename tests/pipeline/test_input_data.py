@@ -175,3 +175,9 @@ def test_texts_are_the_normalised_pairs(transform_dir, corpus):
     )
     found = [pair for split in ("train", "validation", "test") for pair in texts(transform_dir, split)]
     assert dict(found) == written and len(found) == len(written)
+
+
+def test_an_iterator_ends_without_waiting_for_a_tuner(tmp_path):
+    write_pairs(tmp_path, [(3, 4)] * 9)
+    for dataset in (batches(tmp_path, "train", 4), epoch_batches(tmp_path, Batching(size=4), seed=1, epoch=0)):
+        assert dataset.options().autotune.enabled is False  # else its end takes up to a minute after a long epoch
