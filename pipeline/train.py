@@ -123,8 +123,10 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         raise DataError(f"{error}; {good}; lower training.learning_rate or training.clip_norm") from error
     finally:
         board.close()
-    figures = _keep_best(training, plan, model, checkpoints, validation, state)
-    _save(config, model, output_dir, transform_dir)
+    figures, weights = _best_weights(training, plan, checkpoints, validation, state)
+    plain = build_model(config, transform_dir)  # computes in float32, knows no strategy, needs no GPU
+    plain.set_weights(weights)
+    save_model(plain, output_dir, transform_dir)
     write_whole(output_dir / HISTORY_FILE, json.dumps(state.history, indent=2) + "\n")
     return {**figures, "parameters": model.count_params(), "epochs": state.epoch}
 
@@ -170,15 +172,10 @@ class _Work:
         self.checkpoints.save_best(self.weights, epoch)
 
 
-def _keep_best(
-    training: TrainingConfig,
-    plan: Plan,
-    model: Seq2Seq,
-    checkpoints: Checkpoints,
-    validation: Validation,
-    state: TrainingState,
-) -> dict[str, float]:
-    """Put the best epoch's weights, or the average of the last checkpoints if it is better, into the model."""
+def _best_weights(
+    training: TrainingConfig, plan: Plan, checkpoints: Checkpoints, validation: Validation, state: TrainingState
+) -> tuple[dict[str, float], list[np.ndarray]]:
+    """The best epoch's figures and weights, or those of the average of the last checkpoints if it is better."""
     if state.best is None:
         raise DataError(
             f"validation {training.selection} was never finite: training diverged; "
@@ -213,16 +210,7 @@ def _keep_best(
         )
         if better:
             weights, kept, averaged = mean, dict(figures), len(ends)
-    for variable, array in zip(model.weights, weights, strict=True):
-        variable.assign(array)
-    return {"epoch": state.best_epoch, "averaged": averaged, **kept}
-
-
-def _save(config: Config, model: Seq2Seq, output_dir: Path, transform_dir: Path) -> None:
-    """Save the weights in a model that computes in float32, knows no strategy and needs no GPU."""
-    plain = build_model(config, transform_dir)
-    plain.set_weights([as_array(variable) for variable in model.weights])
-    save_model(plain, output_dir, transform_dir)
+    return {"epoch": state.best_epoch, "averaged": averaged, **kept}, weights
 
 
 def _clear(directory: Path, but: tuple[str, ...] = ()) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
-from pipeline.checkpoints import as_array
 from pipeline.config import Config
 from pipeline.evaluate import score
 from pipeline.translate import translate_texts
@@ -44,8 +43,8 @@ class Validation:
 
     def of(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
         """`perplexity` and `free_running_perplexity`, and `bleu` if it is the selection."""
-        before = [as_array(variable) for variable in self.model.weights]
-        self._assign(weights)
+        before = self.model.get_weights()
+        self.model.set_weights(weights)
         try:
             for metric in self.model.metrics:
                 metric.reset_state()
@@ -60,7 +59,7 @@ class Validation:
                 figures["bleu"] = score(translations, references, self.config, self.greedy.target)[0]["bleu"]
             return figures
         finally:
-            self._assign(before)
+            self.model.set_weights(before)
 
     def table(self) -> str:
         """The samples with the translations of the weights that were validated last, as Markdown."""
@@ -71,7 +70,3 @@ class Validation:
 
     def _translate(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
         return translate_texts(self.greedy.translate, [source for source, _ in pairs], TRANSLATED_TOGETHER)
-
-    def _assign(self, weights: Sequence[np.ndarray]) -> None:
-        for variable, array in zip(self.model.weights, weights, strict=True):
-            variable.assign(array)
