@@ -1,4 +1,4 @@
-"""The decoder: from the encoder's final states to the logits of the next target token."""
+"""The face that all decoders share: from a memory of the source to the logits of the next target token."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,79 +7,123 @@ import keras
 import tensorflow as tf
 
 from models.cells import product
+from models.embedding import TokenEmbedding
 from models.initializers import bias_initializer, weight_initializer
 from models.losses import projected_cross_entropy
-from models.stack import RecurrentStack
-from models.states import DecoderState, SourceMemory
+from models.states import Advance, Logits, SourceMemory, Step, Unrolled
 
 
 class DecoderSteps(NamedTuple):
-    """One decoder step in two halves; B is any number of rows."""
+    """One decoder step in two halves; R rows, B sentences in the memory, R a multiple of B.
 
-    advance: Callable[[tf.Tensor, DecoderState, SourceMemory], tuple[tf.Tensor, DecoderState]]
-    """The recurrence: token ids `[B]` and a state to features `[B, H]` and the new state."""
-    project: Callable[[tf.Tensor], tf.Tensor]
-    """Features `[B, H]` to the logits `[B, V]` of the token that follows."""
-
-    def step(self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
-        """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
-        features, state = self.advance(token_ids, state, memory)
-        return self.project(features), state
-
-
-@keras.saving.register_keras_serializable(package="heliograph")
-class Decoder(keras.layers.Layer):
-    """A recurrent stack that starts from the encoder's final states, and a projection to the vocabulary.
-
-    Two ways to run it, with equal logits: `stepper`, one token for search, roll-out and serving; `unroll`, whole
-    sequences for training. Each is a recurrence and then the projection to the vocabulary. The roll-out and the loss
-    call the two apart: the one needs no logits where the next input is the gold token, the other none of the padding.
-
-    Args:
-        **arguments: those of `RecurrentStack`; cell, hidden size and number of layers must be the encoder's.
+    Rows of one sentence (the hypotheses of a beam) lie together and share its memory.
     """
 
-    def __init__(self, *, name: str = "decoder", dtype: Any = None, **arguments: Any) -> None:
+    advance: Callable[[tf.Tensor, Any, Any], Advance]
+    """Token ids `[R]`, a state and a prepared memory to features `[R, F]` and the new state."""
+    project: Callable[[tf.Tensor], tf.Tensor]
+    """Features `[R, F]` to the logits `[R, V]` of the token that follows."""
+
+    def step(self, token_ids: tf.Tensor, state: Any, memory: Any) -> Step:
+        """Logits of the token after `token_ids` `[R]`, and the new state."""
+        features, state, attention = self.advance(token_ids, state, memory)
+        return Step(self.project(features), state, attention)
+
+
+class Decoder(keras.layers.Layer):
+    """Token ids and a memory of the source to logits; the network in between is the subclass's.
+
+    Two ways to run it, with equal logits: `stepper`, one token for search, roll-out and serving; `unroll`, whole
+    sequences for training. Each is the network and then the projection to the vocabulary. The roll-out and the loss
+    call the two apart: the one needs no logits where the next input is the gold token, the other none of the padding.
+
+    A *prepared* memory is what a step wants of the source: whatever `prepare` computes once a sentence. State and
+    prepared memory are nests of tensors with the batch first.
+
+    Args:
+        embedding: the target side's embedding.
+        feature_size: size F of the features.
+        tied: whether the projection's kernel is the embedding's (Press & Wolf 2017), whose size must then be F and
+            which must be stored transposed.
+        init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
+    """
+
+    def __init__(
+        self,
+        embedding: TokenEmbedding,
+        *,
+        feature_size: int,
+        tied: bool = False,
+        init_scale: float | None = None,
+        name: str = "decoder",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.stack = RecurrentStack(name="stack", dtype=self.dtype_policy, **arguments)
-        init_scale = self.stack.arguments["init_scale"]
-        self.projection = keras.layers.Dense(
-            self.stack.arguments["vocabulary_size"],
-            kernel_initializer=weight_initializer(init_scale),
-            bias_initializer=bias_initializer(init_scale),
-            dtype=self.dtype_policy,
-            name="projection",
-        )
+        if tied and not (embedding.transposed and embedding.size == feature_size):
+            raise ValueError(
+                f"embedding must be stored transposed, of size {feature_size}, to be tied to the projection, got "
+                f"transposed={embedding.transposed}, size {embedding.size}"
+            )
+        self.embedding = embedding
+        self.feature_size, self.tied, self.init_scale = feature_size, tied, init_scale
 
     def build(self, input_shape: Any = None) -> None:
-        """See base class."""
-        self.stack.build()
-        self.projection.build((None, self.stack.arguments["hidden_size"]))
+        """Create the weights of embedding and projection; a subclass adds its own."""
+        if not self.embedding.built:
+            self.embedding.build()
+        if not self.tied:
+            self.projection_kernel = self.add_weight(
+                shape=(self.feature_size, self.embedding.vocabulary_size),
+                initializer=weight_initializer(self.init_scale),
+                autocast=False,  # the product casts
+                name="projection_kernel",
+            )
+        self.projection_bias = self.add_weight(
+            shape=(self.embedding.vocabulary_size,),
+            initializer=bias_initializer(self.init_scale),
+            autocast=False,
+            name="projection_bias",
+        )
 
-    def initial_state(self, memory: SourceMemory) -> DecoderState:
-        """The state before the start token: each layer takes over the encoder layer's final state."""
-        return DecoderState(memory.final_states)
+    @property
+    def recurrent_layers(self) -> list[Any]:
+        """All its `Recurrent` layers."""
+        return []
+
+    def prepare(self, memory: SourceMemory) -> Any:
+        """What `advance` wants of the source, computed once a sentence."""
+        raise NotImplementedError
+
+    def initial_state(self, memory: SourceMemory) -> Any:
+        """The state before the start token."""
+        raise NotImplementedError
 
     def stepper(self) -> DecoderSteps:
         """The two halves of one step, for loops: made outside of one, they cast the weights once."""
-        recurrence = self.stack.stepper()
+        raise NotImplementedError
 
-        def advance(token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
-            del memory  # this decoder has no attention and does not look at the source again
-            features, layers = recurrence(token_ids, state.layers)
-            return features, DecoderState(layers)
+    def unroll_features(
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
+    ) -> Unrolled:
+        """The network over whole sequences; `projector` gives the logits.
 
-        return DecoderSteps(advance, self.projector())
+        Args:
+            token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
+            lengths: `[B]` int, real inputs of each row.
+            memory: the encoder's result for the same batch.
+            dropout_seed: `[2]` int32; `None` for no dropout.
+        """
+        raise NotImplementedError
 
     def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, H]`, all of them real."""
-        kernel, bias = (tf.convert_to_tensor(weight) for weight in (self.projection.kernel, self.projection.bias))
+        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, F]`, all of them real."""
+        kernel, bias = (tf.convert_to_tensor(weight) for weight in (self._kernel(), self.projection_bias))
         return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype)
 
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function from features `[..., H]` to logits `[..., V]`, float32 under a mixed policy."""
-        kernel = tf.cast(self.projection.kernel, self.compute_dtype)
-        bias = tf.convert_to_tensor(self.projection.bias)
+        """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy."""
+        kernel = tf.cast(self._kernel(), self.compute_dtype)
+        bias = tf.convert_to_tensor(self.projection_bias)
 
         def project(features: tf.Tensor) -> tf.Tensor:
             flat = tf.reshape(features, [-1, kernel.shape[0]])
@@ -89,36 +133,16 @@ class Decoder(keras.layers.Layer):
 
         return project
 
-    def step(self, token_ids: tf.Tensor, state: DecoderState, memory: SourceMemory) -> tuple[tf.Tensor, DecoderState]:
+    def _kernel(self) -> Any:
+        return self.embedding.embeddings if self.tied else self.projection_kernel
+
+    def step(self, token_ids: tf.Tensor, state: Any, memory: SourceMemory) -> Step:
         """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
-        return self.stepper().step(token_ids, state, memory)
-
-    def unroll_features(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The recurrence of whole sequences; `projector` gives the logits.
-
-        Args:
-            token_ids: `[B, T]` decoder inputs, the first one the start token, padded on the right.
-            lengths: `[B]` int, real inputs of each row.
-            memory: the encoder's result for the same batch.
-            dropout_seed: `[2]` int32; `None` for no dropout.
-
-        Returns:
-            Features `[B, T, H]`; those of the padding mean nothing.
-        """
-        features, _ = self.stack.unroll(token_ids, lengths, self.initial_state(memory).layers, dropout_seed)
-        return features
+        return self.stepper().step(token_ids, state, self.prepare(memory))
 
     def unroll(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Logits `[B, T, V]` of whole sequences: at position t those of the token that follows input t.
-
-        Arguments: those of `unroll_features`.
-        """
-        return self.projector()(self.unroll_features(token_ids, lengths, memory, dropout_seed))
-
-    def get_config(self) -> dict[str, Any]:
-        """See base class."""
-        return {**super().get_config(), **self.stack.arguments}
+    ) -> Logits:
+        """Logits of whole sequences; arguments: those of `unroll_features`."""
+        features, attention = self.unroll_features(token_ids, lengths, memory, dropout_seed)
+        return Logits(self.projector()(features), attention)

@@ -1,38 +1,31 @@
 """The encoder-decoder as a Keras model whose training step is stochastic teacher forcing."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from models import replicas
 from models.batches import Batch, slice_rows, token_counts
-from models.decoder import Decoder
 from models.dropout import fold_in
-from models.encoder import Encoder
 from models.gradients import accumulate, clip
 from models.metrics import Perplexity
+from models.networks import Network
 from models.optimizers import apply_reduced, check_clipping, loss_scale
-from models.recurrence import CellName
 from models.states import SourceMemory
 from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
 class Seq2Seq(keras.Model):
-    """Sequence to sequence with recurrent networks (Sutskever et al. 2014; Cho et al. 2014).
+    """Sequence to sequence with any of `models.networks`.
 
     Args:
         source_vocabulary_size: number of source ids.
         target_vocabulary_size: number of target ids.
-        embedding_size: size of the embeddings.
-        hidden_size: hidden size of every layer.
-        num_layers: layers of the encoder, and of the decoder.
-        cell: `"lstm"` or `"gru"`.
-        dropout: share of embeddings and of the outputs between layers that training drops.
-        init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
         start_id: the target's start token.
-        cudnn: whether the recurrent layers may use cuDNN; not kept when the model is saved (see `Recurrent`).
+        network: which encoder and decoder.
+        cudnn: whether recurrent layers may use cuDNN; not kept when the model is saved (see `Recurrent`).
 
     Call arguments:
         batch: a `Batch`.
@@ -46,36 +39,24 @@ class Seq2Seq(keras.Model):
         *,
         source_vocabulary_size: int,
         target_vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        num_layers: int,
-        cell: CellName,
-        dropout: float,
-        init_scale: float | None,
         start_id: int,
+        network: Network,
         cudnn: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if self.variable_dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must keep weights in float32 or float64, got {self.dtype_policy.name!r}")
-        shared: dict[str, Any] = {
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-            "num_layers": num_layers,
-            "cell": cell,
-            "dropout": dropout,
-            "init_scale": init_scale,
-        }
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "source_vocabulary_size": source_vocabulary_size,
             "target_vocabulary_size": target_vocabulary_size,
             "start_id": start_id,
-            **shared,
+            "network": network,
         }
         self.start_id = start_id
-        self.encoder = Encoder(vocabulary_size=source_vocabulary_size, dtype=self.dtype_policy, cudnn=cudnn, **shared)
-        self.decoder = Decoder(vocabulary_size=target_vocabulary_size, dtype=self.dtype_policy, cudnn=cudnn, **shared)
+        self.encoder, self.decoder = network.layers(
+            source_vocabulary_size, target_vocabulary_size, self.dtype_policy, cudnn
+        )
         self.perplexity = Perplexity()
         self.free_running_perplexity = Perplexity(name="free_running_perplexity")
         self.teacher_forcing = TeacherForcing()
@@ -119,8 +100,8 @@ class Seq2Seq(keras.Model):
 
     def kernels(self) -> dict[str, str | None]:
         """Each recurrent layer's path, and why it does not use cuDNN, or `None` if it does."""
-        stacks = {"encoder": self.encoder.stack, "decoder": self.decoder.stack}
-        return {f"{name}/{layer.name}": layer.why_not_cudnn for name, stack in stacks.items() for layer in stack.layers}
+        parts = (self.encoder, self.decoder)
+        return {f"{part.name}/{layer.name}": layer.why_not_cudnn for part in parts for layer in part.recurrent_layers}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -131,14 +112,14 @@ class Seq2Seq(keras.Model):
         """See the class."""
         memory = self.encoder(batch["source_ids"], batch["source_lengths"])
         inputs = shift_right(batch["target_ids"], self.start_id)
-        return self.decoder.unroll(inputs, batch["target_lengths"], memory)
+        return self.decoder.unroll(inputs, batch["target_lengths"], memory).logits
 
     def decoder_inputs(self, batch: Batch, memory: SourceMemory, gold: tf.Tensor) -> tf.Tensor:
         """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
         return roll_out(
             self.decoder.stepper(),
             self.decoder.initial_state(memory),
-            memory,
+            self.decoder.prepare(memory),
             shift_right(batch["target_ids"], self.start_id),
             gold,
             batch["target_lengths"],
@@ -148,7 +129,7 @@ class Seq2Seq(keras.Model):
         self, batch: Batch, inputs: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as scalars."""
-        features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, dropout_seed)
+        features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, dropout_seed).features
         real = tf.sequence_mask(batch["target_lengths"], tf.shape(inputs)[1])
         nll = self.decoder.cross_entropy(tf.boolean_mask(features, real), tf.boolean_mask(batch["target_ids"], real))
         return nll, tf.cast(tf.reduce_sum(batch["target_lengths"]), nll.dtype)
@@ -228,4 +209,10 @@ class Seq2Seq(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {"name": self.name, "dtype": self.dtype_policy.name, **self.arguments}
+        network = keras.saving.serialize_keras_object(self.arguments["network"])
+        return {"name": self.name, "dtype": self.dtype_policy.name, **self.arguments, "network": network}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The inverse of `get_config`."""
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})

@@ -1,4 +1,4 @@
-"""Embedding, dropout and a stack of recurrent layers: the body that encoder and decoder share."""
+"""A stack of recurrent layers with dropout: the body that encoder and decoder share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,30 +8,29 @@ import tensorflow as tf
 
 from models.cells import CellState
 from models.dropout import drop, fold_in
-from models.initializers import weight_initializer
-from models.packing import pack, pack_lengths, unpack
+from models.packing import Packing
 from models.recurrence import LAYERS, CellName
+
+StackStep = Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
 class RecurrentStack(keras.layers.Layer):
-    """Token ids through an embedding and `num_layers` LSTM or GRU layers.
+    """Vectors through `num_layers` LSTM or GRU layers.
 
     Args:
-        vocabulary_size: number of ids.
-        embedding_size: size E of an embedding.
+        input_size: size I of an input vector.
         hidden_size: hidden size H of every layer.
         num_layers: number of layers.
         cell: `"lstm"` or `"gru"`.
-        dropout: share of embeddings, and of the outputs of every layer but the last, that training drops.
+        dropout: share of the inputs of every layer that training drops.
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
         cudnn: see `models.recurrence.Recurrent`.
     """
 
     def __init__(
         self,
-        vocabulary_size: int,
-        embedding_size: int,
+        input_size: int,
         hidden_size: int,
         num_layers: int,
         cell: CellName = "lstm",
@@ -41,7 +40,6 @@ class RecurrentStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        policy = self.dtype_policy
         if cell not in LAYERS:
             raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
         if not 0.0 <= dropout < 1.0:
@@ -49,21 +47,14 @@ class RecurrentStack(keras.layers.Layer):
         if num_layers < 1:
             raise ValueError(f"num_layers must be a positive number, got {num_layers}")
         self.arguments: dict[str, Any] = {
-            "vocabulary_size": vocabulary_size,
-            "embedding_size": embedding_size,
+            "input_size": input_size,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "cell": cell,
             "dropout": dropout,
             "init_scale": init_scale,
         }
-        self.embedding = keras.layers.Embedding(
-            vocabulary_size,
-            embedding_size,
-            embeddings_initializer=weight_initializer(init_scale, default="uniform"),
-            dtype=policy.variable_dtype,
-            name="embedding",
-        )
+        policy = self.dtype_policy
         self.layers = [
             LAYERS[cell](hidden_size, init_scale=init_scale, cudnn=cudnn, dtype=policy, name=f"{cell}_{index}")
             for index in range(num_layers)
@@ -71,8 +62,7 @@ class RecurrentStack(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights; their shapes follow from the constructor's arguments alone."""
-        self.embedding.build((None, None))
-        width = self.arguments["embedding_size"]
+        width = self.arguments["input_size"]
         for layer in self.layers:
             layer.build((None, None, width))
             width = layer.units
@@ -81,15 +71,14 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def stepper(self) -> Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]:
+    def stepper(self) -> StackStep:
         """A function for one time step without dropout; to be made outside a loop.
 
-        It takes ids `[B]` and states, and returns the top layer's output `[B, H]` and the new states.
+        It takes vectors `[B, I]` and states, and returns the top layer's output `[B, H]` and the new states.
         """
         steps = [layer.stepper() for layer in self.layers]
 
-        def step(token_ids: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
-            outputs = self.embedding(token_ids)  # --> [B, E]
+        def step(outputs: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
             for layer_step, state in zip(steps, states, strict=True):
                 outputs, state = layer_step(outputs, state)
@@ -100,30 +89,28 @@ class RecurrentStack(keras.layers.Layer):
 
     def unroll(
         self,
-        token_ids: tf.Tensor,
-        lengths: tf.Tensor,
+        inputs: tf.Tensor,
+        packing: Packing,
         states: tuple[CellState, ...],
         dropout_seed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
         """Whole sequences at once.
 
         Args:
-            token_ids: `[B, T]` int, padded on the right.
-            lengths: `[B]` int, real tokens of each row.
-            states: the state before the first token, one a layer.
+            inputs: packed `[N, I]`.
+            packing: where the N steps belong.
+            states: the state before the first step, one a layer.
             dropout_seed: `[2]` int32, from which all masks follow; `None` for no dropout.
 
         Returns:
-            The top layer's outputs `[B, T, H]`, zero in the padding, and the states after each row's last token.
+            The top layer's outputs, packed `[N, H]`, and the states after each row's last step.
         """
-        packing = pack_lengths(lengths, tf.shape(token_ids)[1])
-        outputs = self.embedding(pack(token_ids, packing))  # --> [N, E]
-        final_states = []
+        outputs, final_states = inputs, []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
-        return unpack(outputs, packing), tuple(final_states)
+        return outputs, tuple(final_states)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

@@ -1,10 +1,13 @@
 """The values that pass between encoder, decoder and search. State is never kept on a layer."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from models.cells import CellState
+
+Nothing = tuple[()]
+"""What stands where a network has no such tensor: a nest without leaves, which `tf.nest` passes over."""
 
 
 class SourceMemory(NamedTuple):
@@ -12,10 +15,34 @@ class SourceMemory(NamedTuple):
 
     outputs: tf.Tensor  # [B, S, H] the top layer's outputs, one for each source token
     lengths: tf.Tensor  # [B] int32, real source tokens
-    final_states: tuple[CellState, ...]  # one a layer, after each sentence's last token
+    final_states: tuple[CellState, ...]  # one a recurrent layer, after each sentence's last token
 
 
-class DecoderState(NamedTuple):
-    """Everything a decoder needs to go on: no more and no less than its next `step`."""
+class Advance(NamedTuple):
+    """A decoder step before the projection to the vocabulary; R rows."""
 
-    layers: tuple[CellState, ...]  # one a layer
+    features: tf.Tensor  # [R, F]
+    state: Any  # the decoder's state after the step
+    attention: tf.Tensor | Nothing = ()  # [R, S] float, weights over the source tokens; `()` without attention
+
+
+class Step(NamedTuple):
+    """A decoder step; R rows."""
+
+    logits: tf.Tensor  # [R, V] of the token that follows
+    state: Any  # the decoder's state after the step
+    attention: tf.Tensor | Nothing = ()  # [R, S] as in `Advance`
+
+
+class Unrolled(NamedTuple):
+    """Whole target sequences before the projection to the vocabulary."""
+
+    features: tf.Tensor  # [B, T, F]; those of the padding mean nothing
+    attention: tf.Tensor | Nothing = ()  # [B, T, S] as in `Advance`
+
+
+class Logits(NamedTuple):
+    """Whole target sequences."""
+
+    logits: tf.Tensor  # [B, T, V] at position t those of the token that follows input t
+    attention: tf.Tensor | Nothing = ()  # [B, T, S] as in `Advance`

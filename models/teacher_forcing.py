@@ -16,7 +16,6 @@ import tensorflow as tf
 from models.decoder import DecoderSteps
 from models.packing import any_rows, pack_lengths
 from models.scopes import in_scope
-from models.states import DecoderState, SourceMemory
 
 Schedule = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 CoinKind = Literal["batch", "token"]
@@ -109,8 +108,8 @@ def shift_right(target_ids: tf.Tensor, start_id: int) -> tf.Tensor:
 @in_scope("roll_out")
 def roll_out(
     steps: DecoderSteps,
-    state: DecoderState,
-    memory: SourceMemory,
+    state: Any,
+    memory: Any,
     gold_inputs: tf.Tensor,
     gold: tf.Tensor,
     lengths: tf.Tensor,
@@ -123,7 +122,7 @@ def roll_out(
     Args:
         steps: the decoder's step in its two halves, without dropout.
         state: the decoder's initial state.
-        memory: the encoder's result; like the state, every tensor in it has the batch first.
+        memory: the decoder's prepared memory; like the state, every tensor in it has the batch first.
         gold_inputs: `[B, T]` int, start token first.
         gold: `[B, T]` bool, true where the input is gold; the first column is not looked at.
         lengths: `[B]` int, real inputs of each row; the padding after them stays as it is in `gold_inputs`.
@@ -140,10 +139,10 @@ def roll_out(
     )
     given, own = tf.transpose(inputs), tf.transpose(own)  # --> [T, B]
 
-    def body(t: tf.Tensor, token_ids: tf.Tensor, state: DecoderState, inputs: tf.Tensor) -> Any:
+    def body(t: tf.Tensor, token_ids: tf.Tensor, state: Any, inputs: tf.Tensor) -> Any:
         count = packing.counts[t]
         token_ids, state, active = tf.nest.map_structure(lambda values: values[:count], (token_ids, state, memory))
-        features, state = steps.advance(token_ids, state, active)
+        features, state, _ = steps.advance(token_ids, state, active)
 
         def predict() -> tf.Tensor:
             own_rows = tf.where(own[t + 1])  # [rows, 1]; all of them are active

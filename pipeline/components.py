@@ -18,12 +18,12 @@ from pipeline.config import (
     Config,
     EvaluationConfig,
     FiltersConfig,
-    ModelConfig,
     SearchConfig,
     TextSection,
     TrainingConfig,
 )
 from pipeline.data_files import external_files
+from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.runner import Component, Execute
 
@@ -31,7 +31,7 @@ _DEFAULTS = {
     "source": TextSection(),
     "target": TextSection(),
     "filters": FiltersConfig(),
-    "model": ModelConfig(),
+    "model": RecurrentConfig(),
     "training": TrainingConfig(),
     "search": SearchConfig(),
     "evaluation": EvaluationConfig(),

@@ -14,31 +14,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from pipeline.config_files import read_reference, resolve_paths
 from pipeline.config_messages import explain
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _as_tuple(value: object) -> object:
-    """Lets strict validation take a TOML array where a tuple is declared."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-class Section(BaseModel):
-    """What all sections have in common: immutable, unknown keys refused, no silent conversion of types."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        use_attribute_docstrings=True,
-    )
+from pipeline.config_section import Count, Section, Share, as_tuple
+from pipeline.model_config import ModelConfig, RecurrentConfig
 
 
 class DownloadConfig(Section):
@@ -122,7 +103,7 @@ class DataConfig(Section):
     """Share of the sentences that a stable hash puts into the test split; used if no test files are given."""
     directory: str | None = None
     """Folder that relative paths start from; it also replaces the download cache, so nothing is fetched."""
-    download: Annotated[tuple[DownloadConfig, ...], BeforeValidator(_as_tuple)] = ()
+    download: Annotated[tuple[DownloadConfig, ...], BeforeValidator(as_tuple)] = ()
     """Files fetched into the download cache before they are read, unless `directory` is given."""
     dates: DatesConfig = DatesConfig()
     """Options of `builtin = "dates"`."""
@@ -189,23 +170,6 @@ class FiltersConfig(Section):
         if 0.0 < self.max_length_ratio < 1.0:
             raise ValueError(f"max_length_ratio: expected 0 (no limit) or at least 1, got {self.max_length_ratio}")
         return self
-
-
-class ModelConfig(Section):
-    """The network."""
-
-    cell: Literal["lstm", "gru"] = "lstm"
-    """Recurrent cell of encoder and decoder."""
-    embedding_size: Count = 256
-    """Components of a token's embedding vector."""
-    hidden_size: Count = 512
-    """Units per recurrent layer."""
-    num_layers: Count = 2
-    """Recurrent layers in the encoder, and again in the decoder."""
-    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Share of embedding and between-layer activations dropped in training, 0 to 1."""
-    init_scale: float = Field(default=0.08, ge=0.0)
-    """Every weight starts uniform in ±init_scale; 0 = Keras' own initializers."""
 
 
 class TeacherForcingConfig(Section):
@@ -349,7 +313,7 @@ class Config(Section):
     """Text of the target side."""
     filters: FiltersConfig = FiltersConfig()
     """Which pairs are kept."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = RecurrentConfig()
     """The network."""
     training: TrainingConfig = TrainingConfig()
     """Fitting the network."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import keras
 
+from models.networks import NETWORKS
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import hash_file, write_whole
 from pipeline.config import Config, TextSection
@@ -37,15 +38,15 @@ def build_model(config: Config, transform_dir: Path, precision: Precision = "flo
         cudnn: whether it may use cuDNN, for training alone.
     """
     sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
-    model: dict[str, Any] = config.model.model_dump()
-    model["init_scale"] = model["init_scale"] or None
+    options = config.model.model_dump()
+    options["init_scale"] = options["init_scale"] or None
     return Seq2Seq(
         source_vocabulary_size=sizes["source"],
         target_vocabulary_size=sizes["target"],
         start_id=START_ID,
+        network=NETWORKS[options.pop("architecture")](**options),
         dtype="float32" if precision == "float32" else f"mixed_{precision}",
         cudnn=cudnn,
-        **model,
     )
 
 

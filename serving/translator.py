@@ -1,12 +1,13 @@
 """Text in, text out: the graph that is exported and served."""
 
 import dataclasses
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from models.beam_search import BeamSearchResult, beam_search
 from models.decoder import Decoder
-from models.encoder import Encoder
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
 from preprocessing.special_tokens import END_ID, PADDING_ID, START_ID, UNKNOWN_ID
@@ -36,7 +37,7 @@ class SearchOptions:
 class Networks:
     """The layers, hidden from TensorFlow's tracking of attributes."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: keras.layers.Layer, decoder: Decoder) -> None:
         self.encoder = encoder
         self.decoder = decoder
 
@@ -67,7 +68,7 @@ class Translator(tf.Module):
                 )
         # A SavedModel that tracks Keras layers restores into copies that its functions do not read, wherever it is
         # loaded through a Session, as TF Serving does. So the plain variables are tracked, and the layers are not.
-        self.weights = [weight.value for layer in (model.encoder, model.decoder) for weight in layer.weights]
+        self.weights = [weight.value for weight in (*model.encoder.weights, *model.decoder.weights)]
         self.networks = Networks(model.encoder, model.decoder)
         self.source = source
         self.target = target
@@ -118,10 +119,15 @@ class Translator(tf.Module):
         memory = encoder(source_ids, source_lengths)
         tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
         max_lengths = tf.cast(self.options.max_length_factor * tokens, tf.int32) + self.options.max_length_constant
-        steps = decoder.stepper()
+        steps, prepared = decoder.stepper(), decoder.prepare(memory)
+
+        def step(token_ids: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+            logits, state, _ = steps.step(token_ids, state, prepared)
+            return logits, state
+
         banned = [PADDING_ID, START_ID] + ([] if self.options.allow_unknown else [UNKNOWN_ID])
         return beam_search(
-            lambda token_ids, state: steps.step(token_ids, state, memory),
+            step,
             decoder.initial_state(memory),
             max_lengths=max_lengths,
             start_id=START_ID,

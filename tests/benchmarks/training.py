@@ -228,6 +228,7 @@ def _heliograph(candidate: Candidate, sizes, batches):
     import keras
     import tensorflow as tf
 
+    from models.networks import RecurrentNetwork
     from models.optimizers import FusedAdam
     from models.seq2seq import Seq2Seq
     from models.teacher_forcing import TeacherForcing
@@ -238,14 +239,16 @@ def _heliograph(candidate: Candidate, sizes, batches):
     model = Seq2Seq(
         source_vocabulary_size=sizes[0],
         target_vocabulary_size=sizes[1],
-        embedding_size=EMBEDDING,
-        hidden_size=HIDDEN,
-        num_layers=LAYERS,
-        cell=candidate.cell,
-        dropout=DROPOUT,
-        init_scale=0.08,
         start_id=START_ID,
         dtype="mixed_bfloat16" if bfloat16 else "float32",
+        network=RecurrentNetwork(
+            embedding_size=EMBEDDING,
+            hidden_size=HIDDEN,
+            num_layers=LAYERS,
+            cell=candidate.cell,
+            dropout=DROPOUT,
+            init_scale=0.08,
+        ),
     )
     model.compile(FusedAdam(1e-3), TeacherForcing(start=candidate.teacher_forcing), seed=1, clip_norm=1.0)
     shapes = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in batches[0].items()}

@@ -40,7 +40,7 @@ def run(
         forcing = TeacherForcing(schedule="linear", start=0.9, end=0.1, steps=3, coin=coin)
         model.compile(chosen, forcing, seed=4, clip_norm=0.3, micro_batches=micro_batches)
     if overflow:  # one word, which stands in the last row alone, has an embedding that float16 cannot hold
-        table = model.encoder.stack.embedding.embeddings
+        table = model.encoder.embedding.embeddings
         table.assign(tf.tensor_scatter_nd_update(table.value, [[10]], tf.fill([1, 6], 1e6)))
     before = [variable.numpy() for variable in model.weights]
     # Fewer rows than replicas in the last batch: some replicas have none.

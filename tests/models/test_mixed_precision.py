@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.networks import RecurrentNetwork
 from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.teacher_forcing import TeacherForcing
@@ -18,14 +19,16 @@ def make_pair(cell):
         Seq2Seq(
             source_vocabulary_size=11,
             target_vocabulary_size=13,
-            embedding_size=16,
-            hidden_size=32,
-            num_layers=2,
-            cell=cell,
-            dropout=0.0,
-            init_scale=0.5,
             start_id=2,
             dtype=dtype,
+            network=RecurrentNetwork(
+                embedding_size=16,
+                hidden_size=32,
+                num_layers=2,
+                cell=cell,
+                dropout=0.0,
+                init_scale=0.5,
+            ),
         )
         for dtype in ("float32", "mixed_bfloat16")
     )
@@ -112,10 +115,10 @@ def test_step_repeated_is_close_to_unroll(cell):
     _, model = make_pair(cell)
     batch = make_batch([5, 2, 1], [6, 6, 6])
     memory = model.encoder(batch["source_ids"], batch["source_lengths"])
-    logits = model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory)
+    logits = model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory).logits
     state = model.decoder.initial_state(memory)
     for t in range(6):
-        step_logits, state = model.decoder.step(batch["target_ids"][:, t], state, memory)
+        step_logits, state, _ = model.decoder.step(batch["target_ids"][:, t], state, memory)
         np.testing.assert_allclose(tf.cast(step_logits, tf.float32), tf.cast(logits[:, t], tf.float32), atol=0.05)
 
 

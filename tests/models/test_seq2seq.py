@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from models.beam_search import beam_search
+from models.networks import RecurrentNetwork
 from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
@@ -22,10 +23,10 @@ from tests.reference import log_softmax
 def test_step_repeated_equals_unroll(cell):
     model, batch = make_model(cell), make_batch([5, 2, 1], [6, 3, 4])
     memory = model.encoder(batch["source_ids"], batch["source_lengths"])
-    logits = model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory)
+    logits = model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory).logits
     state = model.decoder.initial_state(memory)
     for t in range(6):
-        step_logits, state = model.decoder.step(batch["target_ids"][:, t], state, memory)
+        step_logits, state, _ = model.decoder.step(batch["target_ids"][:, t], state, memory)
         inside = batch["target_lengths"].numpy() > t
         np.testing.assert_allclose(step_logits.numpy()[inside], logits.numpy()[inside, t], atol=1e-6)
 
@@ -40,7 +41,7 @@ def test_both_perplexities_equal_a_plain_computation_whatever_the_batches():
         for name in totals:
             state, token = model.decoder.initial_state(memory), 2
             for t in range(int(batch["target_lengths"][row])):
-                logits, state = model.decoder.step(tf.constant([token]), state, memory)
+                logits, state, _ = model.decoder.step(tf.constant([token]), state, memory)
                 gold = int(batch["target_ids"][row, t])
                 totals[name] -= log_softmax(logits.numpy()[0].astype("float64"))[gold]
                 token = gold if name == "perplexity" else int(np.argmax(logits))
@@ -140,13 +141,15 @@ def test_reversing_digits_is_learned():
     model = Seq2Seq(
         source_vocabulary_size=14,
         target_vocabulary_size=14,
-        embedding_size=32,
-        hidden_size=128,
-        num_layers=1,
-        cell="lstm",
-        dropout=0.0,
-        init_scale=None,
         start_id=2,
+        network=RecurrentNetwork(
+            embedding_size=32,
+            hidden_size=128,
+            num_layers=1,
+            cell="lstm",
+            dropout=0.0,
+            init_scale=None,
+        ),
     )
     steps = 1200
     rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
@@ -156,7 +159,7 @@ def test_reversing_digits_is_learned():
     held_out = next(iter(digits(1000, seed=1).batch(1000)))
     memory = model.encoder(held_out["source_ids"], held_out["source_lengths"])
     result = beam_search(
-        lambda token_ids, state: model.decoder.step(token_ids, state, memory),
+        lambda token_ids, state: model.decoder.step(token_ids, state, memory)[:2],
         model.decoder.initial_state(memory),
         max_lengths=held_out["source_lengths"] + 2,
         start_id=2,

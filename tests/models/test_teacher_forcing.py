@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.decoder import DecoderSteps
+from models.networks import RecurrentNetwork
+from models.recurrent_decoder import RecurrentState
 from models.seq2seq import Seq2Seq
-from models.states import DecoderState, SourceMemory
+from models.states import Advance, SourceMemory
 from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
 
 FORMULAS = {
@@ -84,18 +86,21 @@ def test_extreme_ratios(kind):
     assert not draw_coins(tf.constant(0.0), shape, kind, seed).numpy()[:, 1:].any()
 
 
-def make_model(cell: str, layers: int = 2, **options) -> Seq2Seq:
+def make_model(cell: str, layers: int = 2, dropout: float = 0.0, **options) -> Seq2Seq:
     keras.utils.set_random_seed(5)
     return Seq2Seq(
         source_vocabulary_size=11,
         target_vocabulary_size=13,
-        embedding_size=6,
-        hidden_size=8,
-        num_layers=layers,
-        cell=cell,
-        init_scale=0.8,
         start_id=2,
-        **{"dropout": 0.0, **options},
+        **options,
+        network=RecurrentNetwork(
+            embedding_size=6,
+            hidden_size=8,
+            num_layers=layers,
+            cell=cell,
+            init_scale=0.8,
+            dropout=dropout,
+        ),
     )
 
 
@@ -120,7 +125,7 @@ def classic_loop(model: Seq2Seq, batch, gold):
     token_ids, inputs, outputs = gold_inputs[:, 0], [], []
     for t in range(gold_inputs.shape[1]):
         inputs.append(token_ids)
-        logits, state = model.decoder.step(token_ids, state, memory)
+        logits, state, _ = model.decoder.step(token_ids, state, memory)
         outputs.append(logits)
         if t + 1 < gold_inputs.shape[1]:
             own = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -196,7 +201,7 @@ def test_padding_changes_nothing(seed, cell):
         with tf.GradientTape() as tape:
             memory = model.encoder(version["source_ids"], version["source_lengths"])
             inputs = model.decoder_inputs(version, memory, coins)
-            logits = model.decoder.unroll(inputs, version["target_lengths"], memory)
+            logits = model.decoder.unroll(inputs, version["target_lengths"], memory).logits
             nll, tokens = model.cross_entropy(version, inputs, memory)
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(nll, model.trainable_variables)]
         results.append(
@@ -218,7 +223,7 @@ def test_rows_keep_their_memory_and_leave_when_they_are_done():
         assert len(memory.lengths) == len(token_ids) == len(state.layers)
         steps = state.layers
         features = tf.gather(memory.outputs, tf.cast(steps, tf.int32), batch_dims=1)
-        return features, DecoderState(steps + 1)
+        return Advance(features, RecurrentState(steps + 1))
 
     projected = []
 
@@ -229,7 +234,7 @@ def test_rows_keep_their_memory_and_leave_when_they_are_done():
     source = SourceMemory(tf.constant(memory), tf.constant(lengths), ())
     inputs = roll_out(
         DecoderSteps(advance, project),
-        DecoderState(tf.zeros([4])),
+        RecurrentState(tf.zeros([4])),
         source,
         tf.constant(gold_inputs, tf.int32),
         tf.constant(gold),

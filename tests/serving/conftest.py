@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+from models.networks import RecurrentNetwork
 from models.seq2seq import Seq2Seq
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
@@ -17,13 +18,15 @@ def make_translator(**search) -> Translator:
     model = Seq2Seq(
         source_vocabulary_size=len(CHARACTERS),
         target_vocabulary_size=len(WORDS),
-        embedding_size=8,
-        hidden_size=16,
-        num_layers=2,
-        cell="lstm",
-        dropout=0.0,
-        init_scale=1.5,
         start_id=START_ID,
+        network=RecurrentNetwork(
+            embedding_size=8,
+            hidden_size=16,
+            num_layers=2,
+            cell="lstm",
+            dropout=0.0,
+            init_scale=1.5,
+        ),
     )
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
     target = TextProcessor(WORDS, TextConfig())

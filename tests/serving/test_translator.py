@@ -23,7 +23,7 @@ def greedy(translator: Translator, text: str) -> tuple[list[int], float]:
     state, token, found, total = decoder.initial_state(memory), START_ID, [], 0.0
     limit = int(translator.options.max_length_factor * (len(ids) - 1)) + translator.options.max_length_constant
     while True:
-        logits, state = decoder.step(tf.constant([token]), state, memory)
+        logits, state, _ = decoder.step(tf.constant([token]), state, memory)
         log_probabilities = log_softmax(logits.numpy()[0].astype("float64"))
         allowed = log_probabilities.copy()
         allowed[[PADDING_ID, START_ID, UNKNOWN_ID]] = -np.inf

@@ -1,0 +1,56 @@
+"""Token embeddings, alone or tied to the projection to the vocabulary."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from models.initializers import weight_initializer
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+class TokenEmbedding(keras.layers.Layer):
+    """A vector for each token id.
+
+    Args:
+        vocabulary_size: number of ids V.
+        size: components E of a vector.
+        init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' default.
+        transposed: whether the weights are stored `[E, V]`, as a projection wants them that is tied to them (Press &
+            Wolf 2017): its matrix product is by far the larger use, and slow with a transposed operand.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, size: int, init_scale: float | None = None, transposed: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size, self.size = vocabulary_size, size
+        self.init_scale, self.transposed = init_scale, transposed
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights."""
+        shape = (self.vocabulary_size, self.size)
+        self.embeddings = self.add_weight(
+            shape=shape[::-1] if self.transposed else shape,
+            initializer=weight_initializer(self.init_scale, default="uniform"),
+            autocast=False,
+            name="embeddings",
+        )
+
+    def lookup(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from ids of any shape to vectors `[..., E]`; to be made outside a loop."""
+        rows = tf.convert_to_tensor(self.embeddings)
+        if self.transposed:
+            rows = tf.transpose(rows)
+        return lambda ids: tf.gather(rows, ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """See base class."""
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "size": self.size,
+            "init_scale": self.init_scale,
+            "transposed": self.transposed,
+        }

@@ -1,0 +1,26 @@
+"""What all sections of the configuration have in common."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def as_tuple(value: object) -> object:
+    """Lets strict validation take a TOML array where a tuple is declared."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    """What all sections have in common: immutable, unknown keys refused, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
