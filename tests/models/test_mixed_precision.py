@@ -63,7 +63,7 @@ def test_a_bias_gradient_over_many_tokens_loses_nothing():
         with tf.GradientTape() as tape:
             memory = model.encoder(batch["source_ids"], batch["source_lengths"])
             nll, _ = model.cross_entropy(batch, batch["target_ids"], memory)
-        biases = [weight.value for weight in model.trainable_variables if weight.name == "bias"]
+        biases = [weight.value for weight in model.trainable_variables if weight.name.endswith("bias")]
         gradients.append([gradient.numpy() for gradient in tape.gradient(nll, biases)])
     assert len(gradients[0]) == 5  # two layers on either side, and the projection
     for one, other in zip(*gradients, strict=True):

@@ -151,7 +151,7 @@ def test_reversing_digits_is_learned():
             init_scale=None,
         ),
     )
-    steps = 1200
+    steps = 1500
     rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
     model.compile(keras.optimizers.Adam(rate), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
     train = digits(20_000, seed=0).shuffle(20_000, seed=0).repeat().batch(64)

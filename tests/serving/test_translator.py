@@ -77,7 +77,7 @@ def test_the_unknown_word_appears_only_if_allowed():
     texts = tf.constant([chr(97 + index) * (index + 1) for index in range(20)])
     allowing, banning = make_translator(allow_unknown=True), make_translator()
     for each in (allowing, banning):
-        bias = each.networks.decoder.projection.bias
+        bias = each.networks.decoder.projection_bias
         bias.assign(tf.tensor_scatter_nd_add(bias, [[UNKNOWN_ID], [PADDING_ID], [START_ID]], [3.0, 9.0, 9.0]))
     allowed, banned = (each.n_best(texts)["translations"].numpy() for each in (allowing, banning))
     assert any(b"<unk>" in translation for translation in allowed.ravel())
