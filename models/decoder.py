@@ -10,7 +10,7 @@ from models.cells import product
 from models.embedding import TokenEmbedding
 from models.initializers import bias_initializer, weight_initializer
 from models.losses import projected_cross_entropy
-from models.states import Advance, Logits, SourceMemory, Step, Unrolled
+from models.states import Advance, Logits, Step, Unrolled
 
 
 class DecoderSteps(NamedTuple):
@@ -37,8 +37,9 @@ class Decoder(keras.layers.Layer):
     sequences for training. Each is the network and then the projection to the vocabulary. The roll-out and the loss
     call the two apart: the one needs no logits where the next input is the gold token, the other none of the padding.
 
-    A *prepared* memory is what a step wants of the source: whatever `prepare` computes once a sentence. State and
-    prepared memory are nests of tensors with the batch first.
+    A memory is what the encoder of the same network returns, a `SourceMemory` unless it says otherwise. A *prepared*
+    memory is what a step wants of it: whatever `prepare` computes once a sentence. State and prepared memory are nests
+    of tensors with the batch first.
 
     Args:
         embedding: the target side's embedding.
@@ -90,11 +91,11 @@ class Decoder(keras.layers.Layer):
         """All its `Recurrent` layers."""
         return []
 
-    def prepare(self, memory: SourceMemory) -> Any:
+    def prepare(self, memory: Any) -> Any:
         """What `advance` wants of the source, computed once a sentence."""
         raise NotImplementedError
 
-    def initial_state(self, memory: SourceMemory) -> Any:
+    def initial_state(self, memory: Any) -> Any:
         """The state before the start token."""
         raise NotImplementedError
 
@@ -103,7 +104,7 @@ class Decoder(keras.layers.Layer):
         raise NotImplementedError
 
     def unroll_features(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: Any, dropout_seed: tf.Tensor | None = None
     ) -> Unrolled:
         """The network over whole sequences; `projector` gives the logits.
 
@@ -136,12 +137,12 @@ class Decoder(keras.layers.Layer):
     def _kernel(self) -> Any:
         return self.embedding.embeddings if self.tied else self.projection_kernel
 
-    def step(self, token_ids: tf.Tensor, state: Any, memory: SourceMemory) -> Step:
+    def step(self, token_ids: tf.Tensor, state: Any, memory: Any) -> Step:
         """Logits `[B, V]` of the token after `token_ids` `[B]`, and the new state."""
         return self.stepper().step(token_ids, state, self.prepare(memory))
 
     def unroll(
-        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
+        self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: Any, dropout_seed: tf.Tensor | None = None
     ) -> Logits:
         """Logits of whole sequences; arguments: those of `unroll_features`."""
         features, attention = self.unroll_features(token_ids, lengths, memory, dropout_seed)

@@ -12,7 +12,6 @@ from models.gradients import accumulate, clip
 from models.metrics import Perplexity
 from models.networks import Network
 from models.optimizers import apply_reduced, check_clipping, loss_scale
-from models.states import SourceMemory
 from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
 
 
@@ -114,7 +113,7 @@ class Seq2Seq(keras.Model):
         inputs = shift_right(batch["target_ids"], self.start_id)
         return self.decoder.unroll(inputs, batch["target_lengths"], memory).logits
 
-    def decoder_inputs(self, batch: Batch, memory: SourceMemory, gold: tf.Tensor) -> tf.Tensor:
+    def decoder_inputs(self, batch: Batch, memory: Any, gold: tf.Tensor) -> tf.Tensor:
         """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
         return roll_out(
             self.decoder.stepper(),
@@ -126,7 +125,7 @@ class Seq2Seq(keras.Model):
         )
 
     def cross_entropy(
-        self, batch: Batch, inputs: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
+        self, batch: Batch, inputs: tf.Tensor, memory: Any, dropout_seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as scalars."""
         features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, dropout_seed).features

@@ -1,0 +1,168 @@
+"""Several trained networks as one: a network whose encoder and decoder hold those of its members.
+
+The probability of a token is the mean of the members' probabilities. Training, search, perplexity, saving and export
+see an encoder and a decoder like any other.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+
+from models.decoder import Decoder, DecoderSteps
+from models.networks import Network
+from models.states import Advance, SourceMemory, Unrolled
+
+
+class EnsembleEncoder(keras.layers.Layer):
+    """The members' encoders over the same source.
+
+    Args:
+        members: the encoders.
+
+    Call arguments:
+        source_ids, source_lengths: as of the members. Dropout is the members' matter in their own training.
+
+    Output:
+        A tuple with a `SourceMemory` for each member.
+    """
+
+    def __init__(self, members: Sequence[keras.layers.Layer], *, name: str = "encoder", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.members = list(members)
+
+    def build(self, input_shape: Any = None) -> None:
+        """See base class."""
+        for member in self.members:
+            member.build()
+
+    @property
+    def recurrent_layers(self) -> list[Any]:
+        """All its `Recurrent` layers."""
+        return [layer for member in self.members for layer in member.recurrent_layers]
+
+    def call(
+        self, source_ids: tf.Tensor, source_lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
+    ) -> tuple[SourceMemory, ...]:
+        """See the class."""
+        return tuple(member(source_ids, source_lengths, dropout_seed) for member in self.members)
+
+
+class EnsembleDecoder(Decoder):
+    """The members' decoders side by side; see `Decoder`.
+
+    Its features are the members' features, one after the other in one vector; its "logits" are the logarithms of the
+    mean probabilities. Attention weights are the mean of those of the members that have any.
+
+    Args:
+        members: the decoders, over one target vocabulary.
+    """
+
+    def __init__(self, members: Sequence[Decoder], *, name: str = "decoder", dtype: Any = None) -> None:
+        sizes = [member.feature_size for member in members]
+        super().__init__(members[0].embedding, feature_size=sum(sizes), name=name, dtype=dtype)
+        self.members, self.sizes = list(members), sizes
+
+    def build(self, input_shape: Any = None) -> None:
+        """See base class; it has no projection of its own."""
+        for member in self.members:
+            member.build()
+
+    @property
+    def recurrent_layers(self) -> list[Any]:
+        """See base class."""
+        return [layer for member in self.members for layer in member.recurrent_layers]
+
+    def prepare(self, memory: tuple[SourceMemory, ...]) -> tuple[Any, ...]:
+        """One prepared memory for each member."""
+        return tuple(member.prepare(part) for member, part in zip(self.members, memory, strict=True))
+
+    def initial_state(self, memory: tuple[SourceMemory, ...]) -> tuple[Any, ...]:
+        """One state for each member."""
+        return tuple(member.initial_state(part) for member, part in zip(self.members, memory, strict=True))
+
+    def stepper(self) -> DecoderSteps:
+        """See base class."""
+        steppers = [member.stepper() for member in self.members]
+
+        def advance(token_ids: tf.Tensor, state: tuple[Any, ...], memory: tuple[Any, ...]) -> Advance:
+            parts = [one.advance(token_ids, *each) for one, *each in zip(steppers, state, memory, strict=True)]
+            return Advance(
+                tf.concat([part.features for part in parts], axis=-1),
+                tuple(part.state for part in parts),
+                _mean([part.attention for part in parts]),
+            )
+
+        return DecoderSteps(advance, self._mix([one.project for one in steppers]))
+
+    def unroll_features(
+        self,
+        token_ids: tf.Tensor,
+        lengths: tf.Tensor,
+        memory: tuple[SourceMemory, ...],
+        dropout_seed: tf.Tensor | None = None,
+    ) -> Unrolled:
+        """See base class."""
+        parts = [
+            member.unroll_features(token_ids, lengths, part, dropout_seed)
+            for member, part in zip(self.members, memory, strict=True)
+        ]
+        return Unrolled(
+            tf.concat([part.features for part in parts], axis=-1), _mean([part.attention for part in parts])
+        )
+
+    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, F]`, all of them real."""
+        log_probabilities = self.projector()(features)
+        return -tf.reduce_sum(tf.gather(log_probabilities, target_ids, axis=1, batch_dims=1))
+
+    def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """See base class."""
+        return self._mix([member.projector() for member in self.members])
+
+    def _mix(self, projectors: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
+        def project(features: tf.Tensor) -> tf.Tensor:
+            parts = tf.split(features, self.sizes, axis=-1)
+            each = [tf.nn.log_softmax(one(part)) for one, part in zip(projectors, parts, strict=True)]
+            return tf.reduce_logsumexp(tf.stack(each), axis=0) - math.log(len(each))
+
+        return project
+
+
+def _mean(attention: Sequence[Any]) -> Any:
+    present = [weights for weights in attention if not isinstance(weights, tuple)]
+    return sum(present) / len(present) if present else ()
+
+
+@keras.saving.register_keras_serializable(package="heliograph")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnsembleNetwork(Network):
+    """The mean of several networks' probabilities."""
+
+    members: tuple[Network, ...]
+    """The networks, of any kind, over the same vocabularies."""
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if not self.members:
+            raise ValueError("members must hold at least one network, got none")
+
+    def layers(
+        self, source_vocabulary_size: int, target_vocabulary_size: int, dtype: Any, cudnn: bool
+    ) -> tuple[EnsembleEncoder, EnsembleDecoder]:
+        """See base class."""
+        pairs = [member.layers(source_vocabulary_size, target_vocabulary_size, dtype, cudnn) for member in self.members]
+        encoders, decoders = zip(*pairs, strict=True)
+        return EnsembleEncoder(encoders, dtype=dtype), EnsembleDecoder(decoders, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """See base class."""
+        return {"members": [keras.saving.serialize_keras_object(member) for member in self.members]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `get_config`."""
+        return cls(members=tuple(keras.saving.deserialize_keras_object(member) for member in config["members"]))
