@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import artifacts, runner, status
-from pipeline.components import build
+from pipeline.components import build, model_key
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
@@ -43,7 +43,9 @@ def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     return config, root
 
 
-def _execute(arguments: argparse.Namespace, until: str | None) -> tuple[Config, dict[str, artifacts.Artifact]]:
+def _execute(
+    arguments: argparse.Namespace, until: Callable[[Config], str] | None
+) -> tuple[Config, dict[str, artifacts.Artifact]]:
     config, root = _configuration(arguments)
     if arguments.beam_args:
         from preprocessing.beam_run import pipeline_options
@@ -51,7 +53,8 @@ def _execute(arguments: argparse.Namespace, until: str | None) -> tuple[Config, 
         pipeline_options(arguments.beam_args)  # a misspelt option is a mistake even if there is nothing to do
     root.mkdir(parents=True, exist_ok=True)
     artifacts.write_whole(root / "config.toml", dump(config))
-    return config, runner.run(build(config, arguments.beam_args), root.absolute(), until)
+    key = until(config) if until else None
+    return config, runner.run(build(config, arguments.beam_args), root.absolute(), key)
 
 
 def _repeated(arguments: argparse.Namespace) -> list[str]:
@@ -68,11 +71,12 @@ def _run(arguments: argparse.Namespace) -> None:
     print(final_report(config, done, _repeated(arguments)))
 
 
-def _stage(until: str) -> Callable[[argparse.Namespace], None]:
-    """A command that ends with one component: prints its figures, then its folder."""
+def _stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
+    """A command that ends with one component, named by its key: prints its figures, then its folder."""
 
     def execute(arguments: argparse.Namespace) -> None:
-        artifact = _execute(arguments, until)[1][until]
+        config, done = _execute(arguments, until)
+        artifact = done[until(config)]
         for name, value in status.numbers(artifact.metrics).items():
             print(f"{name}\t{value}")
         print(artifact.path)
@@ -130,18 +134,19 @@ def _translate_lines(
 
 
 def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, Path]:
-    """The folders of Transform and Trainer; never trains.
+    """The folders of Transform and of the model; never trains.
 
     Raises:
         UsageError: There is no model of this configuration; the message has the command that makes it.
     """
-    components = runner.needed(build(config), "Trainer")
+    key = model_key(config)
+    components = runner.needed(build(config), key)
     states = {state.component: state for state in runner.inspect(components, root)}
-    transform, trainer = (states[name].artifact for name in ("Transform", "Trainer"))
-    if states["Trainer"].state == "up to date" and transform is not None and trainer is not None:
-        return transform.path, trainer.path
+    transform, model = (states[name].artifact for name in ("Transform", key))
+    if states[key].state == "up to date" and transform is not None and model is not None:
+        return transform.path, model.path
     command = shlex.join(["heliograph", "train", *_repeated(arguments)])
-    raise UsageError(f"{root}: no trained model of this configuration ({states['Trainer'].state}); train it: {command}")
+    raise UsageError(f"{root}: no trained model of this configuration ({states[key].state}); train it: {command}")
 
 
 COMMANDS = {
@@ -154,25 +159,25 @@ COMMANDS = {
     "preprocess": Command(
         summary="text to vocabularies, records and corpus statistics",
         example="heliograph preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing",
-        execute=_stage("StatisticsGen"),
+        execute=_stage(lambda _: "StatisticsGen"),
         takes_beam_args=True,
     ),
     "train": Command(
         summary="fit the network, and what that needs",
         example="heliograph train my.toml --set model.hidden_size=256",
-        execute=_stage("Trainer"),
+        execute=_stage(model_key),
         takes_beam_args=True,
     ),
     "evaluate": Command(
         summary="perplexity, BLEU and chrF on the test split, and what that needs",
         example="heliograph evaluate my.toml --set search.beam_size=1",
-        execute=_stage("Evaluator"),
+        execute=_stage(lambda _: "Evaluator"),
         takes_beam_args=True,
     ),
     "export": Command(
         summary="write the SavedModel for TF Serving, and what that needs",
         example="heliograph export my.toml",
-        execute=_stage("Exporter"),
+        execute=_stage(lambda _: "Exporter"),
         takes_beam_args=True,
     ),
     "translate": Command(

@@ -4,9 +4,10 @@
                              └─▶ Trainer ─┬─▶ Evaluator
                                           └─▶ Exporter
 
-The names are TFX's, but for Exporter. A component is executed again when a section that it is built from changes, so
-another beam size trains nothing and another model preprocesses nothing. Functions are imported when they are executed:
-TensorFlow and Beam take seconds that `heliograph status` does not have.
+With `[ensemble]` there is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes
+one model of theirs. The names are TFX's, but for Exporter and Ensembler. A component is executed again when a section
+that it is built from changes, so another beam size trains nothing and another model preprocesses nothing. Functions are
+imported when they are executed: TensorFlow and Beam take seconds that `heliograph status` does not have.
 """
 
 import importlib.metadata
@@ -49,10 +50,20 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         _example_gen(config, beam_args),
         _transform(config, beam_args),
         _statistics_gen(beam_args),
-        _trainer(config),
+        *_trainers(config),
         _evaluator(config),
         _exporter(config),
     )
+
+
+def model_key(config: Config) -> str:
+    """Key of the component whose artifact is the model."""
+    return "Ensembler" if config.ensemble.seeds else "Trainer"
+
+
+def trainer_keys(config: Config) -> tuple[str, ...]:
+    """Keys of the components that train."""
+    return tuple(f"Trainer seed {seed}" for seed in config.ensemble.seeds) or ("Trainer",)
 
 
 def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
@@ -116,7 +127,26 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
     )
 
 
-def _trainer(config: Config) -> Component:
+def _trainers(config: Config) -> tuple[Component, ...]:
+    if not config.ensemble.seeds:
+        return (_trainer(config),)
+    return (*(_trainer(config, seed) for seed in config.ensemble.seeds), _ensembler(config))
+
+
+def _ensembler(config: Config) -> Component:
+    keys = trainer_keys(config)
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.model_files import join_models
+
+        return join_models([inputs[key] for key in keys], inputs["Transform"], output)
+
+    return Component(name="Ensembler", version=1, inputs=("Transform", *keys), execute=_with_tensorflow(execute))
+
+
+def _trainer(config: Config, seed: int | None = None) -> Component:
+    if seed is not None:
+        config = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
     view, parameters = _sections(config, "model", "training", "source", "target")
     del parameters["training"]["checkpoint_minutes"]  # changes no result
 
@@ -127,7 +157,8 @@ def _trainer(config: Config) -> Component:
 
     return Component(
         name="Trainer",
-        version=2,
+        variant="" if seed is None else f"seed {seed}",
+        version=3,
         inputs=("Transform",),
         parameters=parameters,
         execute=_with_tensorflow(execute),
@@ -142,12 +173,12 @@ def _evaluator(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.evaluate import evaluate
 
-        return evaluate(view, inputs["Transform"], inputs["Trainer"], output)
+        return evaluate(view, inputs["Transform"], inputs[model_key(config)], output)
 
     return Component(
         name="Evaluator",
         version=1,
-        inputs=("Transform", "Trainer"),
+        inputs=("Transform", model_key(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),
     )
@@ -159,12 +190,12 @@ def _exporter(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.export_model import export_model
 
-        return export_model(view, inputs["Transform"], inputs["Trainer"], output)
+        return export_model(view, inputs["Transform"], inputs[model_key(config)], output)
 
     return Component(
         name="Exporter",
         version=1,
-        inputs=("Transform", "Trainer"),
+        inputs=("Transform", model_key(config)),
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),
     )

@@ -266,6 +266,21 @@ class TrainingConfig(Section):
         return self
 
 
+class EnsembleConfig(Section):
+    """Several trainings of one network as one model, whose probabilities are the mean of theirs."""
+
+    seeds: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] = ()
+    """The network is trained once with each of these seeds in the place of `training.seed`, and evaluated and exported
+    as the ensemble of the results; none = one training, no ensemble."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
+            raise ValueError(f"expected different seeds of at least 0 and below 2**31, got {list(seeds)}")
+        return seeds
+
+
 class SearchConfig(Section):
     """The beam search of evaluation and of the exported model."""
 
@@ -317,6 +332,8 @@ class Config(Section):
     """The network."""
     training: TrainingConfig = TrainingConfig()
     """Fitting the network."""
+    ensemble: EnsembleConfig = EnsembleConfig()
+    """Several trainings as one model."""
     search: SearchConfig = SearchConfig()
     """The beam search."""
     evaluation: EvaluationConfig = EvaluationConfig()

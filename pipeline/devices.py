@@ -1,5 +1,6 @@
 """Which devices train, and one update on all of them."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from models.seq2seq import Seq2Seq
 from pipeline.input_data import Batching, epoch_batches
 
 
+@functools.cache
 def choose_strategy() -> tf.distribute.Strategy:
-    """All GPUs if there are several; else the one device, without a strategy."""
+    """All GPUs if there are several; else the one device, without a strategy.
+
+    One object for all trainings of a process: two strategies would mix up their collective operations.
+    """
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
 

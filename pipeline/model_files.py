@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
+from models.ensemble import EnsembleNetwork
 from models.networks import NETWORKS
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import hash_file, write_whole
@@ -60,7 +62,7 @@ def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
 
 
 def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
-    """Read a trained model back.
+    """Read a model back that the Trainer or the Ensembler wrote.
 
     Raises:
         DataError: the vocabularies in `transform_dir` are not those that the model was trained on.
@@ -76,6 +78,23 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
             )
     model: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
     return model
+
+
+def join_models(trainer_dirs: Sequence[Path], transform_dir: Path, output_dir: Path) -> dict[str, float]:
+    """Make one model of several trained ones, and write it as the Trainer writes its own.
+
+    Returns:
+        The numbers of members and of weights.
+    """
+    members = [load_model(directory, transform_dir) for directory in trainer_dirs]
+    arguments = {name: value for name, value in members[0].arguments.items() if name != "network"}
+    network = EnsembleNetwork(members=tuple(member.arguments["network"] for member in members))
+    joined = Seq2Seq(**arguments, network=network)
+    for member, encoder, decoder in zip(members, joined.encoder.members, joined.decoder.members, strict=True):
+        encoder.set_weights(member.encoder.get_weights())
+        decoder.set_weights(member.decoder.get_weights())
+    save_model(joined, output_dir, transform_dir)
+    return {"members": len(members), "parameters": joined.count_params()}
 
 
 def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **search: Any) -> Translator:

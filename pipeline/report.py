@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifact
+from pipeline.components import trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.train import LOGS
@@ -28,7 +29,8 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     evaluation = json.loads((artifacts["Evaluator"].path / EVALUATION_FILE).read_text(encoding="utf-8"))
     exported = artifacts["Exporter"].path / config.name
     version = max((child for child in exported.iterdir() if child.name.isdigit()), key=lambda child: int(child.name))
-    logs = _short(artifacts["Trainer"].path / LOGS)
+    trained = [artifacts[key].path for key in trainer_keys(config)]
+    logs = _short(trained[0] / LOGS if len(trained) == 1 else trained[0].parent)
     sections = [
         _scores(config, evaluation),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),

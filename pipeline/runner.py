@@ -31,6 +31,8 @@ class Component:
 
     name: str
     """TFX's name; the folder below the root."""
+    variant: str = ""
+    """What tells it apart from other components of the same name in one run."""
     version: int
     """Raised when a change of the code changes the outputs."""
     execute: Execute
@@ -40,11 +42,16 @@ class Component:
     """Folder within the output folder from which an execution goes on after an interrupted one, which leaves the output
     folder as it is. What lies there is no output: it may be deleted afterwards."""
     inputs: tuple[str, ...] = ()
-    """Names of the components whose artifacts it reads."""
+    """Keys of the components whose artifacts it reads."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The part of the configuration that its outputs depend on, JSON-able."""
     external_files: Callable[[], Mapping[str, str]] = dict
     """Role and name to SHA-256 of the files that it reads from outside the root; DataError if one is missing."""
+
+    @property
+    def key(self) -> str:
+        """What it is called within a run."""
+        return f"{self.name} {self.variant}" if self.variant else self.name
 
 
 @dataclass(frozen=True)
@@ -65,28 +72,28 @@ def run(components: Sequence[Component], root: Path, until: str | None = None) -
     Args:
         components: In topological order.
         root: Folder of the run.
-        until: Name of the component that is wanted: only it and what it needs is executed. None: all components.
+        until: Key of the component that is wanted: only it and what it needs is executed. None: all components.
 
     Returns:
-        Component name to its artifact.
+        Key of a component to its artifact.
 
     Raises:
         KeyboardInterrupt: With a message that names the interrupted component.
     """
     wanted = components if until is None else needed(components, until)
-    width = max(len(component.name) for component in wanted)
+    width = max(len(component.key) for component in wanted)
     done: dict[str, Artifact] = {}
     for component in wanted:
-        label = component.name.ljust(width)
+        label = component.key.ljust(width)
         try:
-            done[component.name] = _bring_up_to_date(component, done, root, label)
+            done[component.key] = _bring_up_to_date(component, done, root, label)
         except KeyboardInterrupt as interrupt:
             afterwards = (
                 "goes on from its last checkpoint, if it has one,"
                 if component.resumes_from
                 else "keeps nothing and starts afresh"
             )
-            raise KeyboardInterrupt(str(interrupt) or f"{component.name} {afterwards} in the next run") from None
+            raise KeyboardInterrupt(str(interrupt) or f"{component.key} {afterwards} in the next run") from None
     return done
 
 
@@ -104,13 +111,11 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
                 # What was made of a corpus outlives it: a trained model still translates.
                 artifact, state = _newest_with_same_parameters(component, root), "source missing"
         if artifact is not None:
-            done[component.name] = artifact
-            states.append(State(component.name, state, artifact))
+            done[component.key] = artifact
+            states.append(State(component.key, state, artifact))
             continue
         others = artifacts.find_all(root, component.name)
-        states.append(
-            State(component.name, "outdated", others[0]) if others else State(component.name, "missing", None)
-        )
+        states.append(State(component.key, "outdated", others[0]) if others else State(component.key, "missing", None))
     return states
 
 
@@ -118,9 +123,9 @@ def needed(components: Sequence[Component], until: str) -> list[Component]:
     """The component `until` and all that it reads, directly or indirectly, in the given order."""
     wanted = {until}
     for component in reversed(components):
-        if component.name in wanted:
+        if component.key in wanted:
             wanted.update(component.inputs)
-    return [component for component in components if component.name in wanted]
+    return [component for component in components if component.key in wanted]
 
 
 def _newest_with_same_parameters(component: Component, root: Path) -> Artifact | None:

@@ -84,6 +84,24 @@ def test_other_search_options_do_not_train_again(folder, first_run):
     assert re.search(r"Trainer +up to date", again.stderr) and re.search(r"Evaluator +done in", again.stderr)
 
 
+def test_an_ensemble_takes_over_what_is_trained_and_translates(folder, first_run):
+    ensemble = (*SMALL, "--set=ensemble.seeds=[1, 2]")
+    run = heliograph("run", "my.toml", *ensemble, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"Trainer seed 1 +up to date", run.stderr)
+    for component in ("Trainer seed 2", "Ensembler", "Evaluator", "Exporter"):
+        assert re.search(rf"^{component} +done in", run.stderr, re.MULTILINE)
+    alone = heliograph("train", "my.toml", *SMALL, "--set=training.seed=2", cwd=folder)
+    assert re.search(r"Trainer +up to date", alone.stderr)
+    saved_model = re.search(r"^SavedModel +(\S+)$", run.stdout, re.MULTILINE)[1]
+    lines = "eins zwei.\n\nneun\n"
+    answers = [
+        heliograph("translate", "my.toml", *options, "-", cwd=folder, input=lines).stdout
+        for options in (ensemble, ("--model", saved_model))
+    ]
+    assert answers[0] == answers[1] and answers[0].count("\n") == 3
+
+
 def test_translate_answers_line_by_line(folder, first_run):
     answer = heliograph("translate", "my.toml", *SMALL, "-", cwd=folder, input="eins zwei.\n\nneun\n")
     assert answer.returncode == 0 and answer.stdout.count("\n") == 3 and answer.stderr == ""

@@ -47,6 +47,21 @@ def test_each_depends_only_on_its_sections(override, components):
     assert changed(override) == components
 
 
+def test_an_ensemble_has_a_trainer_for_each_seed():
+    components = build(load("dates", ["ensemble.seeds=[3, 1]", "training.seed=9"]))
+    trainers = [component for component in components if component.name == "Trainer"]
+    assert [component.key for component in trainers] == ["Trainer seed 3", "Trainer seed 1"]
+    assert [component.parameters["training"]["seed"] for component in trainers] == [3, 1]
+    (alone,) = (c for c in build(load("dates", ["training.seed=1"])) if c.name == "Trainer")
+    assert trainers[1].parameters == alone.parameters
+    keys = [component.key for component in components]
+    for component in components:
+        assert set(component.inputs) <= set(keys[: keys.index(component.key)])
+    inputs = {component.name: component.inputs for component in components}
+    assert inputs["Ensembler"] == ("Transform", "Trainer seed 3", "Trainer seed 1")
+    assert inputs["Evaluator"] == inputs["Exporter"] == ("Transform", "Ensembler")
+
+
 def test_beam_options_change_no_fingerprint():
     config = load("dates")
     assert [c.parameters for c in build(config)] == [c.parameters for c in build(config, ["--runner=FlinkRunner"])]

@@ -110,6 +110,7 @@ def test_n_best_follows_the_beam():
         ("data.tsv=x.tsv", ["data: expected one of", "got tsv and builtin"]),
         ("data.source=x", ["data.target: expected beside source, got nothing"]),
         ("data.test_target=x", ["data.test_source: expected beside test_target, got nothing"]),
+        ("ensemble.seeds=[1, 1]", ["ensemble.seeds: expected different seeds", "[1, 1]"]),
         ("name=a/b", ["name: expected the name of a folder", "'a/b'"]),
         ("name=..", ["name: expected the name of a folder"]),
         ("name.x=3", ["name is a value, not a section"]),
