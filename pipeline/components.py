@@ -146,7 +146,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=1,
+        version=2,
         inputs=("Transform", "Trainer"),
         parameters=parameters,
         execute=_with_tensorflow(execute),
