@@ -82,7 +82,11 @@ def _stage(until: str) -> Callable[[argparse.Namespace], None]:
 
 def _status(arguments: argparse.Namespace) -> None:
     config, root = _configuration(arguments)
-    print(status.table(runner.inspect(build(config), root)))
+    states = runner.inspect(build(config), root)
+    print(status.table(states))
+    headline = status.headline(states)
+    if headline:
+        print(f"\n{headline}")
 
 
 def _positive(text: str) -> int:
@@ -164,7 +168,7 @@ COMMANDS = {
         takes_beam_args=True,
     ),
     "evaluate": Command(
-        summary="perplexity, BLEU and chrF on the test split, and what that needs",
+        summary="perplexities and scores of the test split, and what that needs",
         example="heliograph evaluate my.toml --set search.beam_size=1",
         execute=_stage("Evaluator"),
         takes_beam_args=True,
