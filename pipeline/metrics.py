@@ -65,6 +65,9 @@ def score(
         translations: the best translation of each item, detokenised; at least one.
         references: the references of each item.
         target: how the references were normalised, and their unit.
+
+    Raises:
+        ValueError: there are more or fewer translations than items.
     """
     if len(translations) != len(references):
         raise ValueError(f"translations: expected one for each of {len(references)} items, got {len(translations)}")
