@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.checkpoints import TrainingState
+from pipeline.figures import FIGURES, shown
 
 log = logging.getLogger("heliograph.train")
 
@@ -52,13 +53,15 @@ class Progress:
 
     def on_epoch(self, state: TrainingState, logs: Mapping[str, float]) -> None:
         """Leave one lasting line per epoch."""
-        bleu = f", BLEU {logs['val_bleu']:.2f}" if "val_bleu" in logs else ""
+        figures = {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
+        perplexity, free_running = figures.pop("perplexity"), figures.pop("free_running_perplexity")
+        scores = "".join(f", {FIGURES[name].label} {shown(name, value)}" for name, value in figures.items())
         self._write(
             f"epoch {state.epoch}/{self.epochs}  {time.monotonic() - self.epoch_began:.0f} s  "
             f"loss {np.log(logs['perplexity']):.3f}  perplexity {logs['perplexity']:.2f}  "
             f"{self._speed():,.0f} tokens/s  padding {100 * np.mean(self.padding):.0f} %  "
-            f"validation: perplexity {logs['val_perplexity']:.2f}, "
-            f"free-running {logs['val_free_running_perplexity']:.2f}{bleu}  {self._left(state)} left",
+            f"validation: perplexity {perplexity:.2f}, "
+            f"free-running {free_running:.2f}{scores}  {self._left(state)} left",
             lasting=True,
         )
         self._begin_epoch()

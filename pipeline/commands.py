@@ -86,7 +86,11 @@ def _stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], Non
 
 def _status(arguments: argparse.Namespace) -> None:
     config, root = _configuration(arguments)
-    print(status.table(runner.inspect(build(config), root)))
+    states = runner.inspect(build(config), root)
+    print(status.table(states))
+    headline = status.headline(states)
+    if headline:
+        print(f"\n{headline}")
 
 
 def _positive(text: str) -> int:
@@ -169,7 +173,7 @@ COMMANDS = {
         takes_beam_args=True,
     ),
     "evaluate": Command(
-        summary="perplexity, BLEU and chrF on the test split, and what that needs",
+        summary="perplexities and scores of the test split, and what that needs",
         example="heliograph evaluate my.toml --set search.beam_size=1",
         execute=_stage(lambda _: "Evaluator"),
         takes_beam_args=True,

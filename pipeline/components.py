@@ -177,7 +177,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=1,
+        version=2,
         inputs=("Transform", model_key(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),

@@ -21,6 +21,10 @@ from pipeline.config_messages import explain
 from pipeline.config_section import Count, Section, Share, as_tuple
 from pipeline.model_config import ModelConfig, RecurrentConfig
 
+Metric = Literal[
+    "bleu", "chrf", "token_bleu", "exact_match", "word_error_rate", "phone_error_rate", "character_error_rate"
+]
+
 
 class DownloadConfig(Section):
     """A file that is fetched into the download cache before it is read."""
@@ -223,9 +227,9 @@ class TrainingConfig(Section):
     """Seed of initial weights, shuffling, dropout and teacher-forcing coins."""
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()
     """Schedule and coins of stochastic teacher forcing."""
-    selection: Literal["perplexity", "free_running_perplexity", "bleu"] = "perplexity"
-    """Validation figure whose best value picks the epoch that is kept: a perplexity, or the BLEU of greedy
-    translations, which takes a search after each epoch."""
+    selection: Literal["perplexity", "free_running_perplexity", Metric] = "perplexity"
+    """Validation figure whose best value picks the epoch that is kept: a perplexity, or a score of greedy translations
+    as in `evaluation.metrics`, which takes a search after each epoch."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better `selection` after which training stops early; 0 = never."""
     ema_momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -313,6 +317,11 @@ class EvaluationConfig(Section):
     """Sentences that are searched together; changes speed and memory, not results."""
     samples: int = Field(default=10, ge=0)
     """Held-out sentences shown with reference and translation."""
+    metrics: Annotated[tuple[Metric, ...], BeforeValidator(as_tuple)] | None = Field(default=None, min_length=1)
+    """Scores of the translations: `bleu` and `chrf`; `token_bleu`, that of our own word tokens; `exact_match`, the
+    share of translations that equal a reference; the opposite share, `word_error_rate`, with `phone_error_rate` the
+    usual figures for pronunciations; `character_error_rate`. Default: `bleu`, `chrf` and `exact_match`, with
+    `token_bleu` for a target of words and `character_error_rate` for one of characters."""
 
 
 class Config(Section):
@@ -338,6 +347,12 @@ class Config(Section):
     """The beam search."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Scoring the test split."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The scores of translations: `evaluation.metrics`, or the default for the target's unit."""
+        of_unit: dict[str, tuple[Metric, ...]] = {"word": ("token_bleu",), "character": ("character_error_rate",)}
+        return self.evaluation.metrics or ("bleu", "chrf", *of_unit.get(self.target.unit, ()), "exact_match")
 
     @field_validator("name")
     @classmethod

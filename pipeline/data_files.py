@@ -61,7 +61,8 @@ def _hash_local(key: str, pattern: str, directory: str | None) -> list[tuple[str
     if not paths:
         what = "no file matches" if any(mark in path for mark in _WILDCARDS) else "no such file"
         raise DataError(
-            f"{key}: {what}: {path}; check the path (relative ones start from data.directory or the TOML's folder)"
+            f"{key}: {what}: {path}; check the path, or name the folder that has the file: "
+            "--set data.directory=FOLDER (else relative paths start from the TOML's folder)"
         )
     try:
         return [(os.path.basename(item), hash_file(Path(item))) for item in paths]

@@ -1,4 +1,4 @@
-"""The Evaluator: perplexities, BLEU, chrF and exact matches on the test split, and what the translations look like."""
+"""The Evaluator: perplexities and scores of the test split, and what the translations look like."""
 
 import json
 import logging
@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import write_whole
 from pipeline.config import Config
 from pipeline.input_data import batches, texts
+from pipeline.metrics import Score, group_by_source, perplexity_per_word, score
 from pipeline.model_files import build_translator, load_model
 from pipeline.translate import translate_texts
 from preprocessing.errors import DataError
-from preprocessing.text import JOINER, TextProcessor
 
 log = logging.getLogger("heliograph.evaluate")
 
@@ -32,11 +30,12 @@ TRANSLATIONS_FILE = "translations.tsv"
 def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir: Path) -> dict[str, float]:
     """Score the test split, greedily and with the configured beam.
 
-    Writes `evaluation.json` (figures, sacrebleu signatures) and `translations.tsv` (source, reference, beam
-    translation and greedy translation of every test sentence, after normalisation).
+    Writes `evaluation.json` (figures, and for each score its track and sacrebleu signature where it has them, see
+    `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and all references, of
+    every test source, after normalisation).
 
     Returns:
-        The figures alone.
+        The figures alone: `sentences` is the number of different sources, `references` that of their references.
 
     Raises:
         DataError: the test split is empty.
@@ -44,67 +43,55 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
     pairs = list(texts(transform_dir, "test"))
     if not pairs:
         raise DataError(f"{transform_dir}: expected sentence pairs in the test split, got none; give more data")
-    sources, references = [source for source, _ in pairs], [reference for _, reference in pairs]
+    items = group_by_source(pairs)
+    sources, references = [item.source for item in items], [item.references for item in items]
     model = load_model(trainer_dir, transform_dir)
-    figures: dict[str, float] = {"sentences": len(pairs), **perplexities(config, model, transform_dir)}
-    signatures: dict[str, str] = {}
-    columns = [sources, references]
+    figures: dict[str, float] = {
+        "sentences": len(items),
+        "references": sum(len(alternatives) for alternatives in references),
+        **perplexities(config, model, transform_dir, [reference for _, reference in pairs]),
+    }
+    scores: dict[str, Score] = {}
+    translated = []
     for label, beam_size in (("", config.search.beam_size), ("greedy_", 1)):
         translator = build_translator(config, model, transform_dir, beam_size=beam_size, n_best=1)
         began = time.monotonic()
-        translations = []
+        translations: list[str] = []
         for start in range(0, len(sources), PROGRESS_EVERY):
             part = sources[start : start + PROGRESS_EVERY]
             translations += translate_texts(translator.translate, part, config.evaluation.batch_size)
             left = (time.monotonic() - began) / len(translations) * (len(sources) - len(translations))
             log.info("beam %d: %d of %d sentences, %.0f s left", beam_size, len(translations), len(sources), left)
         seconds = time.monotonic() - began
-        scores, signatures = score(translations, references, config, translator.target)
-        figures |= {label + name: value for name, value in scores.items()}
+        scores = score(config.metrics, translations, references, config.target)
+        figures |= {label + name: found.value for name, found in scores.items()}
         figures[label + "seconds"] = seconds
-        columns.append(translations)
-    write_whole(output_dir / TRANSLATIONS_FILE, "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True)))
-    report = {"figures": figures, "signatures": signatures, "beam_size": config.search.beam_size}
+        translated.append(translations)
+    rows = (
+        "\t".join((*row, *alternatives)) for *row, alternatives in zip(sources, *translated, references, strict=True)
+    )
+    write_whole(output_dir / TRANSLATIONS_FILE, "".join(f"{row}\n" for row in rows))
+    report: dict[str, Any] = {
+        "figures": figures,
+        "tracks": {name: found.track for name, found in scores.items() if found.track},
+        "signatures": {name: found.signature for name, found in scores.items() if found.signature},
+        "beam_size": config.search.beam_size,
+    }
     write_whole(output_dir / EVALUATION_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return figures
 
 
-def perplexities(config: Config, model: Seq2Seq, transform_dir: Path) -> dict[str, float]:
-    """`perplexity` (teacher forced) and `free_running_perplexity` of the test split."""
+def perplexities(config: Config, model: Seq2Seq, transform_dir: Path, references: Sequence[str]) -> dict[str, float]:
+    """`perplexity` (teacher forced) and `free_running_perplexity` of the test split, whose targets are `references`.
+
+    Where tokens are no words, also `perplexity_per_word`, teacher forced.
+    """
     for metric in model.metrics:
         metric.reset_state()
     step = tf.function(model.test_step, reduce_retracing=True)
     for batch in batches(transform_dir, "test", config.evaluation.batch_size):
         step(batch)
-    return {metric.name: float(metric.result()) for metric in model.metrics}
-
-
-def score(
-    translations: Sequence[str], references: Sequence[str], config: Config, target: TextProcessor
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Corpus scores of detokenised text, and their sacrebleu signatures.
-
-    `bleu` and `chrf` see plain text, as the field reports them; `token_bleu` (word units) is the classic tutorial's
-    measure, on the tokens of our own tokeniser. Character units are scored by character.
-    """
-    lowercase = config.target.lowercase
-    characters = config.target.unit == "character"
-    measures: dict[str, tuple[Any, Sequence[str], Sequence[str]]] = {
-        "bleu": (BLEU(lowercase=lowercase, tokenize="char" if characters else "13a"), translations, references),
-        "chrf": (CHRF(lowercase=lowercase), translations, references),
-    }
-    if not characters:
-        token_bleu = BLEU(lowercase=lowercase, tokenize="none", force=True)
-        measures["token_bleu"] = (token_bleu, _tokenized(translations, target), _tokenized(references, target))
-    figures = {}
-    signatures = {}
-    for name, (measure, hypotheses, gold) in measures.items():
-        figures[name] = measure.corpus_score(list(hypotheses), [list(gold)]).score
-        signatures[name] = str(measure.get_signature())
-    matches = sum(hypothesis == gold for hypothesis, gold in zip(translations, references, strict=True))
-    return {**figures, "exact_match": matches / len(references)}, signatures
-
-
-def _tokenized(plain: Sequence[str], target: TextProcessor) -> list[str]:
-    tokens = target.tokens_of(tf.constant(list(plain), tf.string)).to_list()
-    return [" ".join(token.decode().replace(JOINER, "") for token in row) for row in tokens]
+    figures = {metric.name: float(metric.result()) for metric in model.metrics}
+    if config.target.unit != "word":
+        figures["perplexity_per_word"] = perplexity_per_word(float(model.perplexity.nll.numpy()), references)
+    return figures

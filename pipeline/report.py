@@ -13,9 +13,19 @@ from pipeline.artifacts import Artifact
 from pipeline.components import trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
+from pipeline.figures import FIGURES, shown
 from pipeline.train import LOGS
 
-_LABELS = {"bleu": "BLEU", "chrf": "chrF", "token_bleu": "token BLEU"}
+_FED = {
+    "perplexity": "fed the reference",
+    "free_running_perplexity": "fed its own words",
+    "perplexity_per_word": "fed the reference",
+}
+_TRACKS = {
+    "LC": "lowercased plain text",
+    "CASED": "plain text",
+    "TUT": "lowercased tokens, as in the classic tutorial",
+}
 
 
 def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: Sequence[str]) -> str:
@@ -41,28 +51,35 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
 
 
 def _scores(config: Config, evaluation: Mapping[str, Any]) -> str:
-    figures, signatures = evaluation["figures"], evaluation["signatures"]
-    lines = [
-        f"{config.name}: {figures['sentences']:,} held-out pairs; beam {evaluation['beam_size']}, in brackets greedy",
-        "",
-        f"  perplexity               {figures['perplexity']:8.3f}  (fed the reference)",
-        f"  free-running perplexity  {figures['free_running_perplexity']:8.3f}  (fed its own words)",
-        f"  exact match              {100 * figures['exact_match']:8.2f} %"
-        f"  [{100 * figures['greedy_exact_match']:.2f} %]",
-    ]
-    for name, signature in signatures.items():
-        label = f"{_LABELS[name]:<23}"
-        lines.append(f"  {label}  {figures[name]:8.2f}    [{figures['greedy_' + name]:.2f}]  {signature}")
-    return "\n".join(lines)
+    figures, tracks, signatures = evaluation["figures"], evaluation["tracks"], evaluation["signatures"]
+    sentences, references = figures["sentences"], figures["references"]
+    held_out = f"{sentences:,} held-out sources" + (f", {references:,} references" if references > sentences else "")
+    lines = [f"{config.name}: {held_out}; beam {evaluation['beam_size']}, in brackets greedy", ""]
+    for name in filter(figures.__contains__, FIGURES):
+        value = shown(name, figures[name])
+        cells = [f"{FIGURES[name].label:<23}", f"{value:>10}" if value.endswith("%") else f"{value:>8}  "]
+        if name in _FED:
+            cells.append(f"({_FED[name]})")
+        if f"greedy_{name}" in figures:
+            greedy = shown(name, figures[f"greedy_{name}"])
+            cells.append(f"{f'[{greedy}]':<9}")
+        if name in tracks:
+            cells.append(f"{tracks[name]:<5}")
+        if name in signatures:
+            cells.append(signatures[name])
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    legend = "; ".join(f"{track}: {_TRACKS[track]}" for track in dict.fromkeys(tracks.values()))
+    return "\n".join([*lines, "", f"  {legend}"] if legend else lines)
 
 
 def _samples(path: Path, count: int) -> str:
-    """Translations from all over the test split, each with its reference where that differs."""
+    """Translations from all over the test split, each with its references."""
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     chosen = rows[:: max(1, len(rows) // count)][:count] if count else []
     lines = []
-    for source, reference, translation, _ in chosen:
-        lines += [f"  source       {source}", f"  translation  {translation}", f"  reference    {reference}", ""]
+    for source, translation, _, *references in chosen:
+        lines += [f"  source       {source}", f"  translation  {translation}"]
+        lines += [*(f"  reference    {reference}" for reference in references), ""]
     return "\n".join(lines).rstrip()
 
 

@@ -1,14 +1,16 @@
-"""What exists, from what, how good: the table of `heliograph status`."""
+"""What exists, from what, how good: the table of `heliograph status`, and the figures below it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.artifacts import Artifact
+from pipeline.figures import FIGURES, shown
 from pipeline.runner import State
 
 _HEADER = ("component", "state", "id", "age", "from", "metrics")
-_SHOWN_METRICS = 6
+_SHOWN_METRICS = 4
+_FIGURES_OF = "Evaluator"  # shown below the table, by their full names
 _SHOWN_FILES = 3
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -25,13 +27,24 @@ def table(states: Sequence[State], now: datetime | None = None) -> str:
     return "\n".join(lines)
 
 
+def headline(states: Sequence[State]) -> str | None:
+    """How good the model is, in one line; None if there is no evaluation."""
+    state = next((state for state in states if state.component == _FIGURES_OF), None)
+    if state is None or state.artifact is None:
+        return None
+    metrics = state.artifact.metrics
+    figures = ", ".join(f"{FIGURES[name].label} {shown(name, metrics[name])}" for name in FIGURES if name in metrics)
+    outdated = "" if state.state == "up to date" else f" ({state.state})"
+    return f"test split{outdated}, {metrics['sentences']:,} sources: {figures}"
+
+
 def numbers(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The numeric metrics, in at most four significant digits; whole numbers in full."""
-    shown = {}
+    texts = {}
     for name, value in metrics.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
-            shown[name] = str(value) if isinstance(value, int) else f"{value:.4g}"
-    return shown
+            texts[name] = str(value) if isinstance(value, int) else f"{value:.4g}"
+    return texts
 
 
 def age(seconds: float) -> str:
@@ -44,7 +57,7 @@ def _row(state: State, now: datetime) -> tuple[str, ...]:
     artifact = state.artifact
     if artifact is None:
         return state.component, state.state, "-", "-", "-", "-"
-    metrics = list(numbers(artifact.metrics).items())[:_SHOWN_METRICS]
+    metrics = [] if state.component == _FIGURES_OF else list(numbers(artifact.metrics).items())[:_SHOWN_METRICS]
     return (
         state.component,
         state.state,

@@ -20,6 +20,7 @@ from pipeline.artifacts import write_whole
 from pipeline.callbacks import Progress, TensorBoard
 from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, as_array, read_arrays
 from pipeline.config import Config, TrainingConfig
+from pipeline.figures import FIGURES, shown
 from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, save_model
 from pipeline.training_loop import Plan, fit
@@ -200,12 +201,12 @@ def _best_weights(
         value, best = figures[training.selection], kept[training.selection]
         better = plan.better(value, best)
         log.info(
-            "average of the last %d epochs: validation %s %.2f, that of epoch %d %.2f; keeping the %s",
+            "average of the last %d epochs: validation %s %s, that of epoch %d %s; keeping the %s",
             len(ends),
-            training.selection,
-            value,
+            FIGURES[training.selection].label,
+            shown(training.selection, value),
             state.best_epoch,
-            best,
+            shown(training.selection, best),
             "average" if better else "epoch",
         )
         if better:

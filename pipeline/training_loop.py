@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.checkpoints import TrainingState
+from pipeline.figures import FIGURES
 from pipeline.interrupts import deferred
 from preprocessing.errors import DataError
 
@@ -31,7 +32,7 @@ class Plan:
     batches: int
     """Batches in an epoch."""
     selection: str
-    """Validation figure that tells whether an epoch is better; only BLEU is better when higher."""
+    """Validation figure that tells whether an epoch is better, a name of `FIGURES`."""
     patience: int = 0
     """Epochs without a better figure after which training stops; 0 = never."""
     plateau_patience: int = 0
@@ -49,7 +50,7 @@ class Plan:
         """Whether a figure is finite and better than the best one before."""
         if not math.isfinite(value):
             return False
-        return best is None or (value > best if self.selection == "bleu" else value < best)
+        return best is None or (value > best if FIGURES[self.selection].higher_is_better else value < best)
 
 
 class Work(Protocol):

@@ -1,4 +1,4 @@
-"""Validation during training: both perplexities, and the BLEU of greedy translations where it selects."""
+"""Validation during training: both perplexities, and the score of greedy translations that selects, if one does."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
 from pipeline.config import Config
-from pipeline.evaluate import score
+from pipeline.metrics import Item, group_by_source, score
 from pipeline.translate import translate_texts
 from serving.translator import Translator
 
@@ -24,7 +24,7 @@ class Validation:
         dataset: batches of the validation split.
         greedy: a translator of the model that searches greedily.
         pairs: source texts and references of the validation split.
-        samples: how many of the pairs are translated in any case, for people to look at.
+        samples: how many of the sources are translated in any case, for people to look at.
     """
 
     def __init__(
@@ -36,13 +36,14 @@ class Validation:
         pairs: Sequence[tuple[str, str]],
         samples: int,
     ) -> None:
-        self.config, self.model, self.dataset, self.greedy, self.pairs = config, model, dataset, greedy, pairs
-        self.samples = pairs[:samples]
+        self.config, self.model, self.dataset, self.greedy = config, model, dataset, greedy
+        self.items = group_by_source(pairs)
+        self.samples = self.items[:samples]
         self.translations: Sequence[str] = ()
         self.step = tf.function(model.test_step, input_signature=[dataset.element_spec], autograph=False)
 
     def of(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
-        """`perplexity` and `free_running_perplexity`, and `bleu` if it is the selection."""
+        """`perplexity` and `free_running_perplexity`, and the score that is the selection, if one is."""
         before = self.model.get_weights()
         self.model.set_weights(weights)
         try:
@@ -51,12 +52,13 @@ class Validation:
             for batch in self.dataset:
                 self.step(batch)
             figures = {metric.name: float(metric.result()) for metric in self.model.metrics}
-            selects = self.config.training.selection == "bleu"
-            translations = self._translate(self.pairs if selects else self.samples)
+            selection = self.config.training.selection
+            translated = self.samples if selection in figures else self.items
+            translations = self._translate(translated)
             self.translations = translations[: len(self.samples)]
-            if selects:
-                references = [reference for _, reference in self.pairs]
-                figures["bleu"] = score(translations, references, self.config, self.greedy.target)[0]["bleu"]
+            if selection not in figures:
+                references = [item.references for item in translated]
+                figures[selection] = score([selection], translations, references, self.config.target)[selection].value
             return figures
         finally:
             self.model.set_weights(before)
@@ -64,9 +66,10 @@ class Validation:
     def table(self) -> str:
         """The samples with the translations of the weights that were validated last, as Markdown."""
         rows = ["| source | translation | reference |", "|---|---|---|"]
-        for (source, reference), translation in zip(self.samples, self.translations, strict=True):
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (source, translation, reference)) + " |")
+        for (source, references), translation in zip(self.samples, self.translations, strict=True):
+            cells = (source, translation, " / ".join(references))
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(rows)
 
-    def _translate(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
-        return translate_texts(self.greedy.translate, [source for source, _ in pairs], TRANSLATED_TOGETHER)
+    def _translate(self, items: Sequence[Item]) -> list[str]:
+        return translate_texts(self.greedy.translate, [item.source for item in items], TRANSLATED_TOGETHER)

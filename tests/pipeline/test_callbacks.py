@@ -189,10 +189,12 @@ def test_each_epoch_leaves_one_line(caplog, clock):
 def test_a_resumed_epoch_counts_its_own_updates_only(caplog, clock):
     caplog.set_level("INFO", "heliograph.train")
     progress = Progress(epochs=20, batches=4, done=6, quiet_seconds=1000.0)
-    run_epoch(progress, clock, 1, 4, first=2, val_bleu=20.125)
+    run_epoch(progress, clock, 1, 4, first=2, val_bleu=20.125, val_word_error_rate=0.5)
     (line,) = caplog.messages
     assert line.startswith("epoch 2/20  8 s  ") and "50 tokens/s  padding 35 %" in line
-    assert line.endswith("free-running 16.00, BLEU 20.12  4:48 left")  # 72 updates of (2 * 2 + 4) / 2 seconds
+    assert line.endswith(
+        "free-running 16.00, BLEU 20.12, word error rate 50.00 %  4:48 left"
+    )  # 72 updates of (2 * 2 + 4) / 2 seconds
 
 
 def test_a_line_now_and_then_where_nobody_looks(caplog, clock):

@@ -39,6 +39,8 @@ def test_inputs_come_first():
         ("search.beam_size=7", ["Evaluator", "Exporter"]),
         ("evaluation.batch_size=7", ["Evaluator"]),
         ("evaluation.samples=7", []),
+        ("evaluation.metrics=['chrf']", ["Evaluator"]),
+        ("training.selection=word_error_rate", ["Trainer"]),
         ("name=other", ["Exporter"]),
         ("data.emoji.target_language=fr", []),
     ],

@@ -37,7 +37,7 @@ def test_five_lines_are_enough(tmp_path):
     assert (config.model.hidden_size, config.model.num_layers, config.training.batch_size) == (512, 2, 128)
 
 
-@pytest.mark.parametrize("preset", ["dates", "emoji-en-de", "multi30k-de-en-tutorial"])
+@pytest.mark.parametrize("preset", ["dates", "emoji-en-de", "g2p-cmudict", "multi30k-de-en-tutorial"])
 def test_presets_load_and_round_trip(preset, tmp_path):
     assert preset in presets()
     config = load(preset)
@@ -79,6 +79,13 @@ def test_a_line_break_in_an_override_is_no_second_key():
     assert "expected one line" in refusal("dates", "training.epochs=3\nmodel = 4")
 
 
+def test_metrics_follow_the_unit_of_the_target():
+    assert load("emoji-en-de").metrics == ("bleu", "chrf", "token_bleu", "exact_match")
+    assert load("dates").metrics == ("bleu", "chrf", "character_error_rate", "exact_match")
+    assert load("g2p-cmudict").metrics == ("word_error_rate", "phone_error_rate", "bleu")
+    assert load("dates", ["evaluation.metrics=['chrf']"]).metrics == ("chrf",)
+
+
 def test_n_best_follows_the_beam():
     assert SearchConfig().n_best == 5
     assert load("dates", ["search.beam_size=1"]).search.n_best == 1
@@ -101,6 +108,10 @@ def test_n_best_follows_the_beam():
         ("model.cell=rnn", ["expected 'lstm' or 'gru'", 'got "rnn"']),
         ("source.lowercase=1", ["expected true or false", "got 1"]),
         ("data.directory=3", ["expected a string", "got 3"]),
+        ("evaluation.metrics=['bleu', 'wer']", ["evaluation.metrics.1: expected 'bleu', 'chrf'", 'got "wer"']),
+        ("evaluation.metrics=[]", ["evaluation.metrics", "at least 1 item"]),
+        ("evaluation.metrics='bleu'", ["evaluation.metrics: expected an array", 'got "bleu"']),
+        ("training.selection=wer", ["'free_running_perplexity', 'bleu'", "'word_error_rate'", 'got "wer"']),
         ("model=3", ["model: expected a section", "got 3"]),
         ("data.download=3", ["data.download: expected an array", "got 3"]),
         ("data.download=[{name='x', url='y', sha='z'}]", ["data.download.0.sha256: missing", "(and 1 more)"]),

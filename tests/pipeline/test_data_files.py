@@ -26,7 +26,7 @@ def test_contents_by_role(tmp_path):
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(DataError, match=r"data\.tsv: no such file: .*/no\.tsv"):
+    with pytest.raises(DataError, match=r"data\.tsv: no such file: .*/no\.tsv; .*--set data\.directory=FOLDER"):
         external_files(DataConfig(tsv=f"{tmp_path}/no.tsv"))
     with pytest.raises(DataError, match=r"data\.tsv: no file matches: .*/\*\.tsv"):
         external_files(DataConfig(tsv=f"{tmp_path}/*.tsv"))

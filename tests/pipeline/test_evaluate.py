@@ -1,64 +1,141 @@
-"""The Evaluator's scores against hand-made cases, and its files."""
+"""The Evaluator's files and figures, recomputed from the records and the translations alone."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.evaluate import evaluate, score
-from pipeline.model_files import build_translator, load_model, text_processor
+from pipeline.evaluate import evaluate
+from pipeline.input_data import texts
+from pipeline.model_files import build_model, build_translator, load_model, save_model, text_processor
+from pipeline.preprocess import generate, transform
 from pipeline.translate import translate_texts
 from preprocessing.vocabulary import vocabulary_file
 from tests.pipeline.conftest import small_config
+from tests.pipeline.test_metrics import distance
+
+PHONES = ("AA", "B", "K", "D", "IY")
+
+
+def rows_of(folder):
+    return [line.split("\t") for line in (folder / "translations.tsv").read_text().splitlines()]
+
+
+def untrained(config, folder):
+    """Records, and a model that has learned nothing, of a configuration."""
+    for name in ("examples", "records", "trainer", "evaluation"):
+        (folder / name).mkdir()
+    generate(config, folder / "examples", [])
+    transform(config, folder / "examples", folder / "records", [])
+    save_model(build_model(config, folder / "records"), folder / "trainer", folder / "records")
+    return folder / "records", folder / "trainer", folder / "evaluation"
 
 
 @pytest.fixture(scope="module")
-def target(config, transform_dir):
-    return text_processor(config.target, vocabulary_file(transform_dir, "target"))
-
-
-def test_scores_of_hand_made_cases(config, target):
-    references = ["1 2 3 4 5", "9 8 7 6 5"]
-    perfect, signatures = score(references, references, config, target)
-    assert perfect == {
-        "bleu": pytest.approx(100),
-        "chrf": pytest.approx(100),
-        "token_bleu": pytest.approx(100),
-        "exact_match": 1,
-    }
-    assert (
-        "case:lc" in signatures["bleu"] and "tok:13a" in signatures["bleu"] and "tok:none" in signatures["token_bleu"]
+def pronunciations(tmp_path_factory):
+    """A dictionary in which every third word has two pronunciations, and its evaluation."""
+    folder = tmp_path_factory.mktemp("dictionary")
+    generator = np.random.default_rng(1)
+    words = sorted({"".join(generator.choice(list("ABCDI"), generator.integers(1, 6))) for _ in range(300)})
+    lines = []
+    for number, word in enumerate(words):
+        phones = [PHONES["ABCDI".index(letter)] for letter in word]
+        lines.append((word, " ".join(phones)))
+        if number % 3 == 0:
+            lines.append((word, " ".join([*phones, "T"])))
+    generator.shuffle(lines)  # pronunciations of a word need not stand together
+    (folder / "words.tsv").write_text("".join(f"{word}\t{phones}\n" for word, phones in lines))
+    config = small_config(
+        folder,
+        data={"source": None, "target": None, "tsv": str(folder / "words.tsv"), "test_fraction": 0.3},
+        source={"unit": "character", "min_count": 1},
+        target={"lowercase": False, "min_count": 1},
+        evaluation={"metrics": ("word_error_rate", "phone_error_rate", "bleu")},
     )
-    half, _ = score(["1 2 3 4 5", ""], references, config, target)
-    assert half["exact_match"] == 0.5
-    # Every n-gram of the hypotheses is right; half of the words are missing: exp(1 - 10 / 5).
-    assert half["bleu"] == pytest.approx(100 * 2.718281828**-1, rel=1e-4)
+    records, trainer, evaluation = untrained(config, folder)
+    return lines, records, evaluation, evaluate(config, records, trainer, evaluation)
 
 
-def test_token_bleu_sees_our_tokens_and_no_joiners(config, target):
-    figures, _ = score(["a b-c, d."], ["a b - c , d ."], config, target)
-    assert figures["token_bleu"] == pytest.approx(100)
-    assert figures["bleu"] < 100
+def test_all_pronunciations_of_a_word_are_in_one_split(pronunciations):
+    lines, records, _, _ = pronunciations
+    splits = {split: list(texts(records, split)) for split in ("train", "validation", "test")}
+    assert sorted(pair for pairs in splits.values() for pair in pairs) == sorted((w.lower(), p) for w, p in lines)
+    words = [{word for word, _ in pairs} for pairs in splits.values()]
+    assert all(words) and sum(map(len, words)) == len(set.union(*words))
 
 
-def test_characters_are_scored_by_character(corpus, target):
-    config = small_config(corpus, target={"unit": "character"})
-    figures, signatures = score(["1994-05-05"], ["1994-05-05"], config, target)
-    assert figures["bleu"] == pytest.approx(100) and "tok:char" in signatures["bleu"]
-    assert "token_bleu" not in figures
+def test_several_references_are_one_item(pronunciations):
+    _, records, evaluation, figures = pronunciations
+    pairs = list(texts(records, "test"))
+    rows = rows_of(evaluation)
+    assert [(row[0], reference) for row in rows for reference in row[3:]] == sorted(
+        pairs, key=lambda pair: [word for word, _ in pairs].index(pair[0])
+    )
+    assert figures["sentences"] == len(rows) == len({word for word, _ in pairs}) < len(pairs) == figures["references"]
+    for label, column in (("", 1), ("greedy_", 2)):
+        wrong = sum(row[column] not in row[3:] for row in rows)
+        assert figures[label + "word_error_rate"] == wrong / len(rows)
+        errors = length = 0
+        for row in rows:
+            nearest = min((distance(row[column].split(), ref.split()), len(ref.split())) for ref in row[3:])
+            errors, length = errors + nearest[0], length + nearest[1]
+        assert figures[label + "phone_error_rate"] == pytest.approx(errors / length)
+    report = json.loads((evaluation / "evaluation.json").read_text())
+    assert report["tracks"] == {"bleu": "CASED"} and report["signatures"]["bleu"].startswith("nrefs:var|case:mixed")
+
+
+def test_perplexities_count_all_pairs(pronunciations):
+    figures = pronunciations[-1]
+    # A model that has learned nothing finds every token nearly equally likely.
+    tokens = len(PHONES) + 1 + 4
+    assert figures["perplexity"] == pytest.approx(tokens, rel=0.02)
+    assert "perplexity_per_word" not in figures  # tokens are words
+    assert {"perplexity", "free_running_perplexity"} <= set(figures)
+
+
+def test_perplexity_per_word_of_characters(corpus, tmp_path):
+    config = small_config(corpus, target={"unit": "character", "min_count": 1})
+    records, trainer, evaluation = untrained(config, tmp_path)
+    figures = evaluate(config, records, trainer, evaluation)
+    targets = [target for _, target in texts(records, "test")]
+    characters = sum(len(target) + 1 for target in targets)
+    words = sum(len(target.split()) + 1 for target in targets)
+    nll = characters * math.log(figures["perplexity"])
+    assert figures["perplexity_per_word"] == pytest.approx(math.exp(nll / words), rel=1e-6)
+    report = json.loads((evaluation / "evaluation.json").read_text())
+    assert report["tracks"] == {"chrf": "LC"} and "tok:char" in report["signatures"]["bleu"]
+    assert figures["character_error_rate"] > 0
 
 
 def test_files_and_figures(config, transform_dir, trainer_dir, tmp_path):
     figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert report["figures"] == figures and report["beam_size"] == 3
-    rows = [line.split("\t") for line in (tmp_path / "translations.tsv").read_text().splitlines()]
-    assert len(rows) == figures["sentences"]
+    assert report["tracks"] == {"bleu": "LC", "chrf": "LC", "token_bleu": "TUT"}
+    assert set(report["signatures"]) == {"bleu", "chrf", "token_bleu"}
+    assert all(signature.startswith("nrefs:1|") for signature in report["signatures"].values())
+    rows = rows_of(tmp_path)
+    assert len(rows) == figures["sentences"] == figures["references"]
+    assert [(source, reference) for source, _, _, reference in rows] == list(texts(transform_dir, "test"))
     translator = build_translator(config, load_model(trainer_dir, transform_dir), transform_dir)
-    assert [row[2] for row in rows] == translate_texts(translator.translate, [row[0] for row in rows], 7)
-    exact = sum(row[2] == row[1] for row in rows) / len(rows)
+    assert [row[1] for row in rows] == translate_texts(translator.translate, [row[0] for row in rows], 7)
+    exact = sum(row[1] == row[3] for row in rows) / len(rows)
     assert figures["exact_match"] == pytest.approx(exact)
     assert figures["perplexity"] > 1 and figures["free_running_perplexity"] > 1
+
+
+def test_token_counts_of_words_are_those_of_the_records(config, transform_dir, trainer_dir, tmp_path):
+    # For a target of words `perplexity_per_word` is not given because it is `perplexity`.
+    from pipeline.metrics import perplexity_per_word
+
+    figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
+    target = text_processor(config.target, vocabulary_file(transform_dir, "target"))
+    references = [reference for _, reference in texts(transform_dir, "test")]
+    tokens = int(target.encode(tf.constant(references)).flat_values.shape[0]) + len(references)
+    nll = tokens * math.log(figures["perplexity"])
+    assert perplexity_per_word(nll, references) == pytest.approx(figures["perplexity"])
 
 
 def test_translate_texts_of_nothing(config, transform_dir, trainer_dir):

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from pipeline import artifacts
 from pipeline.runner import State
-from pipeline.status import age, numbers, table
+from pipeline.status import age, headline, numbers, table
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -42,6 +42,16 @@ def test_table(tmp_path):
         "Builtin     up to date  111111111111  3 h  built-in dates               -",
         "Exporter    missing     -             -    -                            -",
     ]
+
+
+def test_the_figures_of_the_test_split_are_one_line(tmp_path):
+    figures = {"sentences": 1000, "perplexity": 12.0412, "seconds": 3.5, "bleu": 19.344, "word_error_rate": 0.2205}
+    evaluation = publish(tmp_path / "Evaluator" / "0123456789ab", **figures, greedy_bleu=18.0)
+    states = [State("Trainer", "missing", None), State("Evaluator", "up to date", evaluation)]
+    assert headline(states) == ("test split, 1,000 sources: perplexity 12.041, BLEU 19.34, word error rate 22.05 %")
+    assert table(states, NOW).splitlines()[2].endswith(" -")  # the line below says it
+    assert headline([State("Evaluator", "outdated", evaluation)]).startswith("test split (outdated), 1,000 sources: ")
+    assert headline([State("Evaluator", "missing", None)]) is None and headline(states[:1]) is None
 
 
 def test_numbers_and_ages():

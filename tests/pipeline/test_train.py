@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline import devices
+from pipeline import devices, validation
 from pipeline.checkpoints import read_arrays
 from pipeline.input_data import batches
 from pipeline.model_files import build_model, build_translator, load_model
@@ -151,6 +151,22 @@ def test_bleu_selects_a_plateau_lowers_the_rate_and_patience_stops(corpus, trans
     assert history["val_bleu"] == [figures["bleu"]] * 3
     assert history["learning_rate"] == pytest.approx([1e-9, 1e-9, 5e-10])
     assert "stopping early: validation bleu is not better since epoch 1" in caplog.text
+
+
+def test_the_word_error_rate_selects_the_epoch_with_the_lowest(corpus, transform_dir, tmp_path, monkeypatch):
+    rates = iter([0.5, 0.25, 0.75])
+    score = validation.score
+
+    def judged(names, translations, references, target):
+        assert [len(alternatives) for alternatives in references] == [1] * len(translations)
+        (name,) = names
+        return {name: score(names, translations, references, target)[name]._replace(value=next(rates))}
+
+    monkeypatch.setattr(validation, "score", judged)
+    training = {"epochs": 3, "selection": "word_error_rate"}
+    figures = train(small_config(corpus, training=training), transform_dir, tmp_path)
+    assert figures["epoch"] == 2 and figures["word_error_rate"] == 0.25
+    assert json.loads((tmp_path / "history.json").read_text())["val_word_error_rate"] == [0.5, 0.25, 0.75]
 
 
 @pytest.mark.parametrize(

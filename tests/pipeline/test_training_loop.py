@@ -257,6 +257,8 @@ def test_plateaus_lower_the_rate():
         ("bleu", [10.0, 30.0, 20.0], {1: 10.0, 2: 30.0}),
         ("bleu", [0.0, 0.0], {1: 0.0}),
         ("bleu", [math.inf, 1.0, math.nan], {2: 1.0}),
+        ("exact_match", [0.1, 0.3, 0.2], {1: 0.1, 2: 0.3}),
+        ("word_error_rate", [0.3, 0.3, 0.2, 0.4], {1: 0.3, 3: 0.2}),
         ("perplexity", [10.0, 30.0, 5.0], {1: 10.0, 3: 5.0}),
         ("perplexity", [math.nan, 7.0, math.nan, -math.inf], {2: 7.0}),
         ("free_running_perplexity", [9.0, 8.0], {1: 9.0, 2: 8.0}),

@@ -1,0 +1,38 @@
+"""What a figure is called, which way it is better, and how a person sees it. Light: it computes nothing."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """A number that says how good a model is."""
+
+    label: str
+    """Its name in reports."""
+    higher_is_better: bool = False
+    """Whether a larger value is a better one."""
+    share: bool = False
+    """Whether it is a share of something, shown in per cent (an error rate may exceed 100 %)."""
+    decimals: int = 2
+    """Digits that are shown after the point."""
+
+
+FIGURES: Mapping[str, Figure] = {
+    "perplexity": Figure("perplexity", decimals=3),
+    "free_running_perplexity": Figure("free-running perplexity", decimals=3),
+    "perplexity_per_word": Figure("perplexity per word", decimals=3),
+    "bleu": Figure("BLEU", higher_is_better=True),
+    "chrf": Figure("chrF", higher_is_better=True),
+    "token_bleu": Figure("token BLEU", higher_is_better=True),
+    "exact_match": Figure("exact match", higher_is_better=True, share=True),
+    "word_error_rate": Figure("word error rate", share=True),
+    "phone_error_rate": Figure("phone error rate", share=True),
+    "character_error_rate": Figure("character error rate", share=True),
+}
+"""Every figure by the name that it has in configurations, `evaluation.json` and TensorBoard."""
+
+
+def shown(name: str, value: float) -> str:
+    """The value of a figure as people write it, such as `19.34` or `22.10 %`."""
+    figure = FIGURES[name]
+    return f"{100 * value:.{figure.decimals}f} %" if figure.share else f"{value:.{figure.decimals}f}"
