@@ -59,7 +59,7 @@ def run_cudnn(
     # Without rows, one of zeros and length 1 stands in, because cuDNN takes no empty batch.
     shape = tf.maximum(packing.shape, 1)
     added = shape[0] - rows
-    lengths = tf.pad(_lengths(packing), [[0, added]], constant_values=1)
+    lengths = tf.pad(packing.lengths, [[0, added]], constant_values=1)
     initial = [tf.pad(tf.cast(field, product_dtype), [[0, added], [0, 0]])[:, tf.newaxis] for field in state]
     outputs, *final = tf.raw_ops.CudnnRNNV3(
         input=unpack(tf.cast(inputs, product_dtype), packing._replace(shape=shape)),  # [B, T, I]
@@ -75,13 +75,6 @@ def run_cudnn(
     )
     fields = (tf.cast(field[:rows, 0], state_dtype) for field in final[: len(state)])
     return tf.cast(pack(outputs, packing), state_dtype), type(state)(*fields)
-
-
-def _lengths(packing: Packing) -> tf.Tensor:
-    """Steps of each row, `[B]` int32, in the batch's order."""
-    places = tf.argsort(packing.rows)  # where each row stands among those sorted by falling length
-    has_step = packing.counts > places[:, tf.newaxis]  # [B, L]: step t belongs to the first `counts[t]` of them
-    return tf.reduce_sum(tf.cast(has_step, tf.int32), axis=1)
 
 
 def cudnn_parameters(cell: Literal["lstm", "gru"], weights: "CellWeights") -> tf.Tensor:

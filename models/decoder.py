@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.cells import product
 from models.embedding import TokenEmbedding
 from models.initializers import bias_initializer, weight_initializer
-from models.losses import projected_cross_entropy
+from models.losses import CrossEntropy, projected_cross_entropy
 from models.states import Advance, Logits, Step, Unrolled
 
 
@@ -116,10 +116,10 @@ class Decoder(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, F]`, all of them real."""
+    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor, label_smoothing: float = 0.0) -> CrossEntropy:
+        """Summed loss of the targets `[N]` after features `[N, F]`, all of them real."""
         kernel, bias = (tf.convert_to_tensor(weight) for weight in (self._kernel(), self.projection_bias))
-        return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype)
+        return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype, label_smoothing)
 
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy."""

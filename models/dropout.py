@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from models.packing import Packing
 from models.scopes import in_scope
 
 
@@ -17,6 +18,46 @@ def drop(values: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
     if seed is None or rate == 0.0:
         return values
     return tf.nn.experimental.stateless_dropout(values, rate, seed)
+
+
+def drop_packed(
+    values: tf.Tensor, rate: float, seed: tf.Tensor | None, packing: Packing, variational: bool = False
+) -> tf.Tensor:
+    """Dropout of packed steps `[N, F]`, with a mask of its own for every step or, if variational, for every sentence.
+
+    One mask for all time steps of a sentence is the dropout of inputs and outputs in Gal & Ghahramani (2016). Theirs of
+    the recurrent connections is left out: cuDNN has no place for it.
+
+    Args:
+        values: `[N, F]`.
+        rate: as of `drop`.
+        seed: as of `drop`.
+        packing: where the N steps belong.
+        variational: whether all steps of a sentence have the same mask.
+    """
+    if not variational or seed is None or rate == 0.0:
+        return drop(values, rate, seed)
+    masks = drop(tf.ones([packing.shape[0], values.shape[-1]], values.dtype), rate, seed)  # --> [B, F]
+    return values * tf.gather(masks, packing.positions[:, 0])
+
+
+@in_scope("word_dropout")
+def drop_words(vectors: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Word dropout (Sennrich & Zhang 2019): whole embedding vectors `[..., E]` are dropped, as `drop` drops values.
+
+    Each position is decided alone, whatever its token; start and end tokens are no exception.
+    """
+    if seed is None or rate == 0.0:
+        return vectors
+    decisions = tf.concat([tf.shape(vectors)[:-1], [1]], axis=0)
+    return tf.nn.experimental.stateless_dropout(vectors, rate, seed, noise_shape=decisions)
+
+
+def check_rates(**rates: float) -> None:
+    """Raise a `ValueError` that names the first rate that is not one, and its value."""
+    for name, rate in rates.items():
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"{name} must be a share of at least 0 and below 1, got {rate}")
 
 
 def fold_in(seed: tf.Tensor | None, *numbers: int | tf.Tensor) -> tf.Tensor | None:

@@ -1,12 +1,13 @@
-"""The recurrent encoder: source ids to a memory and the final states (Sutskever et al. 2014)."""
+"""The recurrent encoder: source ids to a memory and the final states (Sutskever et al. 2014; Bahdanau et al. 2015)."""
 
 from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
+from models.dropout import check_rates, drop_words, fold_in
 from models.embedding import TokenEmbedding
-from models.packing import pack, pack_lengths, unpack
+from models.packing import mirror, pack, pack_lengths, swap, unpack
 from models.stack import RecurrentStack
 from models.states import SourceMemory
 
@@ -17,6 +18,9 @@ class RecurrentEncoder(keras.layers.Layer):
 
     Args:
         embedding: the source side's embedding.
+        reverse_source: whether it reads the words from the last to the first, and then the end token, so that the
+            sentence's beginning is near the translation's (Sutskever et al. 2014). The memory is in the source's order.
+        word_dropout: share of the source's tokens whose vectors training drops (see `models.dropout.drop_words`).
         **arguments: those of `RecurrentStack`, but for `input_size`.
 
     Call arguments:
@@ -29,10 +33,19 @@ class RecurrentEncoder(keras.layers.Layer):
     """
 
     def __init__(
-        self, embedding: TokenEmbedding, *, name: str = "encoder", dtype: Any = None, **arguments: Any
+        self,
+        embedding: TokenEmbedding,
+        *,
+        reverse_source: bool = False,
+        word_dropout: float = 0.0,
+        name: str = "encoder",
+        dtype: Any = None,
+        **arguments: Any,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        check_rates(word_dropout=word_dropout)
         self.embedding = embedding
+        self.reverse_source, self.word_dropout = reverse_source, word_dropout
         self.stack = RecurrentStack(embedding.size, name="stack", dtype=self.dtype_policy, **arguments)
 
     def build(self, input_shape: Any = None) -> None:
@@ -44,23 +57,37 @@ class RecurrentEncoder(keras.layers.Layer):
     @property
     def recurrent_layers(self) -> list[Any]:
         """All its `Recurrent` layers."""
-        return list(self.stack.layers)
+        return self.stack.recurrent_layers
 
     def call(
         self, source_ids: tf.Tensor, source_lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
     ) -> SourceMemory:
         """See the class."""
         packing = pack_lengths(source_lengths, tf.shape(source_ids)[1])
-        vectors = self.embedding.lookup()(pack(source_ids, packing))  # --> [N, E]
+        word_seed, stack_seed = (fold_in(dropout_seed, place) for place in range(2))
+        ids = pack(source_ids, packing)
+        if self.reverse_source:
+            places = mirror(packing, kept=1)
+            ids = tf.gather(ids, places)
+        vectors = drop_words(self.embedding.lookup()(ids), self.word_dropout, word_seed)  # --> [N, E]
         states = self.stack.zero_states(tf.shape(source_ids)[0])
-        outputs, final_states = self.stack.unroll(vectors, packing, states, dropout_seed)
+        outputs, final_states = self.stack.unroll(vectors, packing, states, stack_seed)
+        if self.reverse_source:
+            outputs = swap(outputs, places)
         return SourceMemory(unpack(outputs, packing), tf.cast(source_lengths, tf.int32), final_states)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
         arguments = {name: value for name, value in self.stack.arguments.items() if name != "input_size"}
         embedding = keras.saving.serialize_keras_object(self.embedding)
-        return {"name": self.name, "dtype": self.dtype_policy.name, "embedding": embedding, **arguments}
+        return {
+            "name": self.name,
+            "dtype": self.dtype_policy.name,
+            "embedding": embedding,
+            "reverse_source": self.reverse_source,
+            "word_dropout": self.word_dropout,
+            **arguments,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -1,20 +1,36 @@
 """Token-weighted cross entropy, with the projection to the vocabulary that it comes from."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from models.scopes import in_scope
 
 
+class CrossEntropy(NamedTuple):
+    """Sums over target tokens, in nats, as scalars; divide late."""
+
+    loss: tf.Tensor  # what training minimises, with label smoothing
+    nll: tf.Tensor  # negative log-likelihood, without: a figure to report, through which no gradient flows
+
+
 def projected_cross_entropy(
-    features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, target_ids: tf.Tensor, product_dtype: str
-) -> tf.Tensor:
-    """Summed negative log-likelihood of target tokens under `softmax(features kernel + bias)`; divide late.
+    features: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    target_ids: tf.Tensor,
+    product_dtype: str,
+    label_smoothing: float = 0.0,
+) -> CrossEntropy:
+    """Summed cross entropy of target tokens under `softmax(features kernel + bias)`.
+
+    With label smoothing ε (Szegedy et al. 2016, section 7) the target distribution is (1 - ε) one hot + ε / V.
 
     The logits are by far the largest values of a training step, and what takes its time with them is memory. So their
-    gradient, `softmax - one hot`, goes into the matrix products as it is, and the factor that the loss was multiplied
-    by is applied to the products' small results. In float16 it must come first: it is what keeps small gradients alive.
+    gradient, `softmax - (1 - ε) one hot`, goes into the matrix products as it is, and the factor that the loss was
+    multiplied by is applied to the products' small results. In float16 it must come first: it is what keeps small
+    gradients alive. The uniform part, -ε times the logits' mean, is linear in features and kernel: it needs sums of
+    these, but no logits.
 
     Args:
         features: `[N, H]`, of the real tokens of a batch. The end token counts, padding does not belong here.
@@ -23,10 +39,9 @@ def projected_cross_entropy(
         target_ids: `[N]` int.
         product_dtype: type of the matrix products. The softmax is taken in the type of `features`, `kernel` and
             `bias`, float32 or float64.
-
-    Returns:
-        The sum in nats, a scalar.
+        label_smoothing: ε, at least 0 and below 1.
     """
+    gold_share = 1.0 - label_smoothing
 
     @tf.custom_gradient
     @in_scope("projection")
@@ -34,10 +49,10 @@ def projected_cross_entropy(
         dtype = bias.dtype
         inputs, used = tf.cast(features, product_dtype), tf.cast(kernel, product_dtype)
         logits = tf.cast(tf.matmul(inputs, used), dtype) + bias  # --> [N, V]
-        nll, to_logits = _cross_entropy(logits, target_ids)
+        sums, to_logits = _cross_entropy(logits, target_ids, gold_share)
 
         @in_scope("projection_gradient")
-        def gradient(upstream: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor, _: tf.Tensor) -> Any:
             early = product_dtype == "float16"
             weighted, after = (to_logits * upstream, 1.0) if early else (to_logits, upstream)
             grad_logits = tf.cast(weighted, product_dtype)
@@ -46,14 +61,23 @@ def projected_cross_entropy(
             # Not in bfloat16: it is a sum over all tokens.
             return [grad * after for grad in (grad_features, grad_kernel, tf.reduce_sum(weighted, axis=0))]
 
-        return nll, gradient
+        return sums, gradient
 
-    total: tf.Tensor = run(features, kernel, bias)
-    return total
+    loss, nll = run(features, kernel, bias)
+    if label_smoothing:
+        tokens = tf.cast(tf.shape(features)[0], bias.dtype)
+        mean_logits = tf.tensordot(tf.reduce_sum(features, axis=0), tf.reduce_mean(kernel, axis=1), 1)
+        loss -= label_smoothing * (mean_logits + tokens * tf.reduce_mean(bias))
+    return CrossEntropy(loss, tf.stop_gradient(nll))
 
 
-def _cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Summed negative log-likelihood, and its gradient to the logits `[N, V]`.
+def _cross_entropy(
+    logits: tf.Tensor, target_ids: tf.Tensor, gold_share: float
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Two sums and a gradient.
+
+    The sum of `log sum exp(logits) - gold_share logits[target]`, the same with a gold share of 1, which is the negative
+    log-likelihood, and the gradient of the first to the logits, `[N, V]`.
 
     The softmax's largest value, which is at least 1 / V, gives the logarithm of its denominator without loss. On a CPU
     this takes a third of the time of `SparseSoftmaxCrossEntropyWithLogits`, because the softmax is oneDNN's.
@@ -62,6 +86,7 @@ def _cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tuple[tf.Tensor,
     log_total = tf.reduce_max(logits, axis=1) - tf.math.log(tf.reduce_max(probabilities, axis=1))  # --> [N]
     target_ids = tf.cast(target_ids, tf.int32)
     targets = tf.stack([tf.range(tf.size(target_ids)), target_ids], axis=1)
-    nll = tf.reduce_sum(log_total - tf.gather_nd(logits, targets))
-    to_targets = tf.gather_nd(probabilities, targets) - 1.0
-    return nll, tf.tensor_scatter_nd_update(probabilities, targets, to_targets)
+    gold = tf.gather_nd(logits, targets)
+    sums = tf.reduce_sum(log_total - gold_share * gold), tf.reduce_sum(log_total - gold)
+    to_targets = tf.gather_nd(probabilities, targets) - gold_share
+    return sums, tf.tensor_scatter_nd_update(probabilities, targets, to_targets)

@@ -16,6 +16,7 @@ from models.recurrence import CellName
 from models.recurrent_decoder import RecurrentDecoder
 
 TiedEmbeddings = Literal["none", "target", "all"]
+Bridge = Literal["copy", "dense"]
 
 
 class Network:
@@ -82,9 +83,28 @@ class RecurrentNetwork(Network):
     hidden_size: int
     """Units of every layer."""
     num_layers: int
-    """Layers of the encoder, and of the decoder."""
+    """Layers of the decoder."""
+    encoder_hidden_size: int | None = None
+    """Units of every layer of the encoder, in each direction; `None` for `hidden_size`."""
+    encoder_layers: int | None = None
+    """Layers of the encoder; `None` for `num_layers`."""
+    bidirectional: bool = False
+    """Whether every layer of the encoder reads in both directions (Schuster & Paliwal 1997; Bahdanau et al. 2015)."""
+    reverse_source: bool = False
+    """Whether the encoder reads the source's words from the last to the first (Sutskever et al. 2014)."""
+    bridge: Bridge = "copy"
+    """How the decoder starts: with the encoder's final states as they are, which must fit, or with a dense layer of
+    them (see `models.bridge.DenseBridge`)."""
+    layer_norm: bool = False
+    """Whether the inputs of every layer are normalised (see `models.stack.RecurrentStack`)."""
     dropout: float = 0.0
     """Share of embeddings and of the outputs between layers that training drops."""
+    variational_dropout: bool = False
+    """Whether `dropout` and `output_dropout` have one mask a sentence for all its steps (Gal & Ghahramani 2016)."""
+    output_dropout: float = 0.0
+    """Share of the decoder's features that training drops before the projection to the vocabulary."""
+    word_dropout: float = 0.0
+    """Share of the tokens of either side whose whole vectors training drops (Sennrich & Zhang 2019)."""
     init_scale: float | None = None
     """Every weight starts uniform in ±`init_scale`; `None` for Keras' defaults."""
     tied: TiedEmbeddings = "none"
@@ -94,19 +114,48 @@ class RecurrentNetwork(Network):
         self, source_vocabulary_size: int, target_vocabulary_size: int, dtype: Any, cudnn: bool
     ) -> tuple[RecurrentEncoder, RecurrentDecoder]:
         """See base class."""
+        hidden_size = self.hidden_size if self.encoder_hidden_size is None else self.encoder_hidden_size
+        num_layers = self.num_layers if self.encoder_layers is None else self.encoder_layers
+        if self.bridge not in ("copy", "dense"):
+            raise ValueError(f"bridge must be 'copy' or 'dense', got {self.bridge!r}")
+        fits = (hidden_size, num_layers) == (self.hidden_size, self.num_layers) and not self.bidirectional
+        if self.bridge == "copy" and not fits:
+            raise ValueError(
+                f"bridge must be 'dense' unless the encoder reads in one direction and has the decoder's "
+                f"{self.num_layers} layers of {self.hidden_size} units, got 'copy' with {num_layers} of {hidden_size}"
+                f"{', bidirectional' if self.bidirectional else ''}"
+            )
         source, target = token_embeddings(
             source_vocabulary_size, target_vocabulary_size, self.embedding_size, self.tied, self.init_scale, dtype
         )
         shared: dict[str, Any] = {
-            "hidden_size": self.hidden_size,
-            "num_layers": self.num_layers,
             "cell": self.cell,
+            "layer_norm": self.layer_norm,
             "dropout": self.dropout,
+            "variational_dropout": self.variational_dropout,
+            "word_dropout": self.word_dropout,
             "init_scale": self.init_scale,
             "cudnn": cudnn,
             "dtype": dtype,
         }
-        return RecurrentEncoder(source, **shared), RecurrentDecoder(target, tied=self.tied != "none", **shared)
+        encoder = RecurrentEncoder(
+            source,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=self.bidirectional,
+            reverse_source=self.reverse_source,
+            **shared,
+        )
+        decoder = RecurrentDecoder(
+            target,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            tied=self.tied != "none",
+            bridge_size=encoder.stack.state_size if self.bridge == "dense" else None,
+            output_dropout=self.output_dropout,
+            **shared,
+        )
+        return encoder, decoder
 
 
 NETWORKS: dict[str, type[Network]] = {"recurrent": RecurrentNetwork}

@@ -24,6 +24,7 @@ class Packing(NamedTuple):
     positions: tf.Tensor  # [N, 2] int32, each packed step's row and column in the padded batch
     entering: tf.Tensor  # [N] int32, for each packed step, the step before it in `[initial states; packed steps]`
     final: tf.Tensor  # [B] int32, each row's last step, in the batch's order, in `[initial states; packed steps]`
+    lengths: tf.Tensor  # [B] int32, each row's steps, in the batch's order
     shape: tf.Tensor  # [2] int32, B and T
 
 
@@ -55,6 +56,7 @@ def pack_lengths(lengths: tf.Tensor, columns: tf.Tensor) -> Packing:
         positions=tf.stack([tf.gather(rows, sorted_row), column], axis=1),
         entering=index(column, sorted_row),
         final=index(lengths, tf.argsort(rows)),
+        lengths=lengths,
         shape=tf.stack([batch, tf.cast(columns, tf.int32)]),
     )
 
@@ -67,6 +69,29 @@ def pack(values: tf.Tensor, packing: Packing) -> tf.Tensor:
 def unpack(values: tf.Tensor, packing: Packing) -> tf.Tensor:
     """Packed values `[N, ...]` to padded ones `[B, T, ...]`, zero in the padding."""
     return tf.scatter_nd(packing.positions, values, tf.concat([packing.shape, tf.shape(values)[1:]], axis=0))
+
+
+def mirror(packing: Packing, kept: int = 0) -> tf.Tensor:
+    """Where each packed step's mirror image lies, `[N]` int32: step t of a row of n changes places with n - 1 - t.
+
+    Args:
+        packing: where the N steps belong.
+        kept: so many last steps of every row stay where they are, and the others are mirrored among themselves.
+    """
+    row, column = packing.positions[:, 0], packing.positions[:, 1]
+    last = tf.gather(packing.lengths, row) - 1 - kept
+    sorted_row = tf.range(tf.size(column)) - tf.gather(packing.offsets, column)
+    return tf.gather(packing.offsets, tf.where(column > last, column, last - column)) + sorted_row
+
+
+@tf.custom_gradient
+def swap(values: tf.Tensor, places: tf.Tensor) -> Any:
+    """Packed values `[N, ...]` with every step at its mirror image's place; `places` as of `mirror`.
+
+    An exchange is its own inverse, so the gradient is exchanged likewise. That of a plain `tf.gather` would be a sum of
+    rows that may repeat, which takes three times as long.
+    """
+    return tf.gather(values, places), lambda upstream: (tf.gather(upstream, places), None)
 
 
 def any_rows(state: Any) -> Any:

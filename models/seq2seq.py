@@ -9,6 +9,7 @@ from models import replicas
 from models.batches import Batch, slice_rows, token_counts
 from models.dropout import fold_in
 from models.gradients import accumulate, clip
+from models.losses import CrossEntropy
 from models.metrics import Perplexity
 from models.networks import Network
 from models.optimizers import apply_reduced, check_clipping, loss_scale
@@ -59,7 +60,7 @@ class Seq2Seq(keras.Model):
         self.perplexity = Perplexity()
         self.free_running_perplexity = Perplexity(name="free_running_perplexity")
         self.teacher_forcing = TeacherForcing()
-        self.seed, self.micro_batches = 0, 1
+        self.seed, self.micro_batches, self.label_smoothing = 0, 1, 0.0
         self.clip_norm: float | None = None
         self.encoder.build()
         self.decoder.build()
@@ -72,6 +73,7 @@ class Seq2Seq(keras.Model):
         seed: int = 0,
         clip_norm: float | None = None,
         micro_batches: int = 1,
+        label_smoothing: float = 0.0,
         run_eagerly: bool = False,
     ) -> None:
         """Set up training; under a distribution strategy, within its scope.
@@ -84,18 +86,23 @@ class Seq2Seq(keras.Model):
             clip_norm: largest global norm of the gradients, after their sum over replicas; `None` for no clipping.
             micro_batches: parts that a replica computes a batch in, one after the other. The update is the same, but
                 for the masks of dropout; more parts need less memory and more time.
+            label_smoothing: share of the target distribution that is spread over the whole vocabulary (see
+                `models.losses`). It changes the gradients; every loss and perplexity that is reported is without it.
             run_eagerly: run the steps without `tf.function`, for debugging.
         """
         if clip_norm is not None and not clip_norm > 0.0:
             raise ValueError(f"clip_norm must be a positive norm or None, got {clip_norm}")
         if micro_batches < 1:
             raise ValueError(f"micro_batches must be a positive number of parts, got {micro_batches}")
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be a share of at least 0 and below 1, got {label_smoothing}")
         check_clipping(optimizer)
         # XLA is off: it would compile anew for every sequence length.
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly)
         self.optimizer.build(self.trainable_variables)  # now, so that the first step is traced only once
         self.teacher_forcing = TeacherForcing() if teacher_forcing is None else teacher_forcing
         self.seed, self.clip_norm, self.micro_batches = seed, clip_norm, micro_batches
+        self.label_smoothing = label_smoothing
 
     def kernels(self) -> dict[str, str | None]:
         """Each recurrent layer's path, and why it does not use cuDNN, or `None` if it does."""
@@ -127,11 +134,22 @@ class Seq2Seq(keras.Model):
     def cross_entropy(
         self, batch: Batch, inputs: tf.Tensor, memory: Any, dropout_seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Summed loss of the real targets under the decoder inputs `[B, T]`, and their number, as scalars."""
+        """Summed negative log-likelihood of the real targets under the decoder inputs `[B, T]`, and their number."""
+        nll, _ = self._loss(batch, inputs, memory, dropout_seed, label_smoothing=0.0)
+        return nll, tf.cast(tf.reduce_sum(batch["target_lengths"]), nll.dtype)
+
+    def _loss(
+        self,
+        batch: Batch,
+        inputs: tf.Tensor,
+        memory: SourceMemory,
+        dropout_seed: tf.Tensor | None,
+        label_smoothing: float,
+    ) -> CrossEntropy:
         features = self.decoder.unroll_features(inputs, batch["target_lengths"], memory, dropout_seed).features
         real = tf.sequence_mask(batch["target_lengths"], tf.shape(inputs)[1])
-        nll = self.decoder.cross_entropy(tf.boolean_mask(features, real), tf.boolean_mask(batch["target_ids"], real))
-        return nll, tf.cast(tf.reduce_sum(batch["target_lengths"]), nll.dtype)
+        targets = tf.boolean_mask(batch["target_ids"], real)
+        return self.decoder.cross_entropy(tf.boolean_mask(features, real), targets, label_smoothing)
 
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One update with a replica's part of a batch; Keras and `strategy.run` call it, outside AutoGraph.
@@ -140,9 +158,9 @@ class Seq2Seq(keras.Model):
         those tokens; then the gradients are clipped; then every replica makes the same update.
 
         Returns:
-            Of the whole batch: `loss` in nats a token, `tokens`, `gradient_norm` before clipping, `teacher_forcing`
-            (the ratio), `padding` (share of the padded matrices). Of this replica alone: `perplexity` since the metric
-            was reset.
+            Of the whole batch: `loss` in nats a token, without label smoothing, `tokens`, `gradient_norm` before
+            clipping, `teacher_forcing` (the ratio), `padding` (share of the padded matrices). Of this replica alone:
+            `perplexity` since the metric was reset.
         """
         iteration = self.optimizer.iterations
         ratio = self.teacher_forcing.ratio(iteration)
@@ -186,14 +204,14 @@ class Seq2Seq(keras.Model):
     def _gradients(
         self, batch: Batch, gold: tf.Tensor, weight: tf.Tensor, dropout_seed: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Summed loss of a batch under the coins `gold`, and the dense gradients of `weight` times it."""
+        """Summed nll of a batch under the coins `gold`, and the dense gradients of `weight` times its loss."""
         encoder_seed, decoder_seed = (fold_in(dropout_seed, part) for part in range(2))
         with tf.GradientTape() as tape:
             memory = self.encoder(batch["source_ids"], batch["source_lengths"], encoder_seed)
             with tape.stop_recording():
                 inputs = self.decoder_inputs(batch, memory, gold)
-            nll, _ = self.cross_entropy(batch, inputs, memory, decoder_seed)
-            loss = nll * weight
+            loss, nll = self._loss(batch, inputs, memory, decoder_seed, self.label_smoothing)
+            loss *= weight
         # Dense, because Keras' optimizers do not add up the repeated rows of an embedding's sparse gradient.
         return nll, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self.trainable_variables)]
 

@@ -1,15 +1,17 @@
-"""A stack of recurrent layers with dropout: the body that encoder and decoder share."""
+"""A stack of recurrent layers with dropout and normalisation: the body that encoder and decoder share."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from models.bidirectional import Bidirectional
 from models.cells import CellState
-from models.dropout import drop, fold_in
+from models.dropout import check_rates, drop_packed, fold_in
 from models.packing import Packing
-from models.recurrence import LAYERS, CellName
+from models.recurrence import CELLS, LAYERS, CellName, Recurrent
 
 StackStep = Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]
 
@@ -20,10 +22,16 @@ class RecurrentStack(keras.layers.Layer):
 
     Args:
         input_size: size I of an input vector.
-        hidden_size: hidden size H of every layer.
+        hidden_size: hidden size H of every layer, in each direction.
         num_layers: number of layers.
         cell: `"lstm"` or `"gru"`.
         dropout: share of the inputs of every layer that training drops.
+        variational_dropout: whether all steps of a sentence share one mask (see `models.dropout.drop_packed`).
+        layer_norm: whether the inputs of every layer are normalised (Ba et al. 2016), those of the first one, too. That
+            paper normalises within the cell, the input's and the state's share of the gates each on its own. The
+            state's share is left out here: cuDNN has no such cell, and in the loop it would be many small operations
+            a step. The input's is one for all steps. Mean and variance are taken in the type of the weights.
+        bidirectional: whether every layer reads in both directions and gives both outputs side by side, 2H numbers.
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
         cudnn: see `models.recurrence.Recurrent`.
     """
@@ -35,6 +43,9 @@ class RecurrentStack(keras.layers.Layer):
         num_layers: int,
         cell: CellName = "lstm",
         dropout: float = 0.0,
+        variational_dropout: bool = False,
+        layer_norm: bool = False,
+        bidirectional: bool = False,
         init_scale: float | None = None,
         cudnn: bool = False,
         **kwargs: Any,
@@ -42,8 +53,7 @@ class RecurrentStack(keras.layers.Layer):
         super().__init__(**kwargs)
         if cell not in LAYERS:
             raise ValueError(f"cell must be one of {sorted(LAYERS)}, got {cell!r}")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must be a share of at least 0 and below 1, got {dropout}")
+        check_rates(dropout=dropout)
         if num_layers < 1:
             raise ValueError(f"num_layers must be a positive number, got {num_layers}")
         self.arguments: dict[str, Any] = {
@@ -52,20 +62,43 @@ class RecurrentStack(keras.layers.Layer):
             "num_layers": num_layers,
             "cell": cell,
             "dropout": dropout,
+            "variational_dropout": variational_dropout,
+            "layer_norm": layer_norm,
+            "bidirectional": bidirectional,
             "init_scale": init_scale,
         }
-        policy = self.dtype_policy
-        self.layers = [
-            LAYERS[cell](hidden_size, init_scale=init_scale, cudnn=cudnn, dtype=policy, name=f"{cell}_{index}")
-            for index in range(num_layers)
+        make = partial(Bidirectional, cell) if bidirectional else LAYERS[cell]
+        options = {"init_scale": init_scale, "cudnn": cudnn, "dtype": self.dtype_policy}
+        self.layers = [make(hidden_size, name=f"{cell}_{index}", **options) for index in range(num_layers)]
+        # Not in the type of the products: statistics and activations keep the type of the states.
+        self.norms = [
+            keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.variable_dtype, name=f"norm_{index}")
+            for index in range(num_layers if layer_norm else 0)
         ]
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights; their shapes follow from the constructor's arguments alone."""
         width = self.arguments["input_size"]
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
+            if self.norms:
+                self.norms[index].build((None, width))
             layer.build((None, None, width))
             width = layer.units
+
+    @property
+    def recurrent_layers(self) -> list[Recurrent]:
+        """All its layers, each direction on its own."""
+        found: list[Recurrent] = []
+        for layer in self.layers:
+            found += [layer.forward, layer.backward] if isinstance(layer, Bidirectional) else [layer]
+        return found
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers the states of all layers hold for one sentence."""
+        arguments = self.arguments
+        fields, directions = len(CELLS[arguments["cell"]].state_type._fields), 1 + arguments["bidirectional"]
+        return int(arguments["num_layers"] * directions * fields * arguments["hidden_size"])
 
     def zero_states(self, batch_size: tf.Tensor) -> tuple[CellState, ...]:
         """A state of zeros for every layer."""
@@ -74,14 +107,15 @@ class RecurrentStack(keras.layers.Layer):
     def stepper(self) -> StackStep:
         """A function for one time step without dropout; to be made outside a loop.
 
-        It takes vectors `[B, I]` and states, and returns the top layer's output `[B, H]` and the new states.
+        It takes vectors `[B, I]` and states, and returns the top layer's output `[B, H]` and the new states. A
+        bidirectional stack has none.
         """
         steps = [layer.stepper() for layer in self.layers]
 
         def step(outputs: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
-            for layer_step, state in zip(steps, states, strict=True):
-                outputs, state = layer_step(outputs, state)
+            for index, (layer_step, state) in enumerate(zip(steps, states, strict=True)):
+                outputs, state = layer_step(self._normalised(index, outputs), state)
                 new_states.append(state)
             return outputs, tuple(new_states)
 
@@ -103,14 +137,20 @@ class RecurrentStack(keras.layers.Layer):
             dropout_seed: `[2]` int32, from which all masks follow; `None` for no dropout.
 
         Returns:
-            The top layer's outputs, packed `[N, H]`, and the states after each row's last step.
+            The top layer's outputs, packed `[N, H]` (`[N, 2H]` if bidirectional), and the states after each row's last
+            step.
         """
+        rate, variational = self.arguments["dropout"], self.arguments["variational_dropout"]
         outputs, final_states = inputs, []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
+            outputs = self._normalised(index, outputs)
+            outputs = drop_packed(outputs, rate, fold_in(dropout_seed, index), packing, variational)
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
         return outputs, tuple(final_states)
+
+    def _normalised(self, index: int, inputs: tf.Tensor) -> tf.Tensor:
+        return self.norms[index](inputs) if self.norms else inputs
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

@@ -13,9 +13,10 @@ Nothing = tuple[()]
 class SourceMemory(NamedTuple):
     """What the encoder knows of a batch of source sentences."""
 
-    outputs: tf.Tensor  # [B, S, H] the top layer's outputs, one for each source token
+    outputs: tf.Tensor  # [B, S, H] the top layer's outputs, one for each source token; 2H if it is bidirectional
     lengths: tf.Tensor  # [B] int32, real source tokens
-    final_states: tuple[CellState, ...]  # one a recurrent layer, after each sentence's last token
+    final_states: tuple[CellState, ...]  # one a recurrent layer, [B, H] a field, after each sentence's last token; in
+    # a bidirectional layer [B, 2H], behind it what the backward direction ends with, after the first token
 
 
 class Advance(NamedTuple):

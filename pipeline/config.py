@@ -223,6 +223,9 @@ class TrainingConfig(Section):
     """See `decay`; in epochs."""
     clip_norm: float = Field(default=1.0, gt=0.0)
     """Largest global norm of the gradients; larger ones are scaled down to it."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the target distribution that training spreads evenly over the vocabulary (usual: 0.1), so that the model
+    does not become too sure. All losses and perplexities that are shown or select weights are without it."""
     seed: int = Field(default=1, ge=0, lt=2**31)
     """Seed of initial weights, shuffling, dropout and teacher-forcing coins."""
     teacher_forcing: TeacherForcingConfig = TeacherForcingConfig()

@@ -38,13 +38,21 @@ def build_model(config: Config, transform_dir: Path, precision: Precision = "flo
         transform_dir: where the vocabularies are.
         precision: type of the matrix products.
         cudnn: whether it may use cuDNN, for training alone.
+
+    Raises:
+        DataError: the embeddings of both sides are to be one, but the vocabularies are not.
     """
-    sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
+    source, target = (read_vocabulary(vocabulary_file(transform_dir, side)) for side in SIDES)
+    if config.model.tied == "all" and source != target:
+        raise DataError(
+            f'model.tied: expected "none" or "target" unless both sides have the same vocabulary, got "all" with '
+            f"different ones in {transform_dir}"
+        )
     options = config.model.model_dump()
     options["init_scale"] = options["init_scale"] or None
     return Seq2Seq(
-        source_vocabulary_size=sizes["source"],
-        target_vocabulary_size=sizes["target"],
+        source_vocabulary_size=len(source),
+        target_vocabulary_size=len(target),
         start_id=START_ID,
         network=NETWORKS[options.pop("architecture")](**options),
         dtype="float32" if precision == "float32" else f"mixed_{precision}",

@@ -82,6 +82,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             seed=training.seed,
             clip_norm=training.clip_norm,
             micro_batches=training.micro_batches,
+            label_smoothing=training.label_smoothing,
         )
     log.info("%s parameters, %s batches an epoch", f"{model.count_params():,}", f"{steps:,}")
     for line in devices.report_kernels(model.kernels(), strategy.num_replicas_in_sync):
