@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from models.decoder import Decoder, DecoderSteps
+from models.losses import CrossEntropy
 from models.networks import Network
 from models.states import Advance, SourceMemory, Unrolled
 
@@ -114,10 +115,12 @@ class EnsembleDecoder(Decoder):
             tf.concat([part.features for part in parts], axis=-1), _mean([part.attention for part in parts])
         )
 
-    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        """Summed negative log-likelihood, in nats, of the targets `[N]` after features `[N, F]`, all of them real."""
+    def cross_entropy(self, features: tf.Tensor, target_ids: tf.Tensor, label_smoothing: float = 0.0) -> CrossEntropy:
+        """See base class."""
         log_probabilities = self.projector()(features)
-        return -tf.reduce_sum(tf.gather(log_probabilities, target_ids, axis=1, batch_dims=1))
+        nll = -tf.reduce_sum(tf.gather(log_probabilities, target_ids, axis=1, batch_dims=1))
+        uniform = -tf.reduce_sum(tf.reduce_mean(log_probabilities, axis=1))
+        return CrossEntropy((1.0 - label_smoothing) * nll + label_smoothing * uniform, tf.stop_gradient(nll))
 
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """See base class."""

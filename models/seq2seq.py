@@ -142,7 +142,7 @@ class Seq2Seq(keras.Model):
         self,
         batch: Batch,
         inputs: tf.Tensor,
-        memory: SourceMemory,
+        memory: Any,
         dropout_seed: tf.Tensor | None,
         label_smoothing: float,
     ) -> CrossEntropy:
