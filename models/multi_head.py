@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.dropout import drop
 from models.packing import Packing
 from models.scopes import in_scope
-from models.token_wise import Affine
+from models.token_wise import Affine, TokenWise
 
 MASKED = -1e9
 """Added to the scores of keys that must not be seen: in every float type their weights are 0 after the softmax."""
@@ -94,10 +94,10 @@ def _join(values: tf.Tensor, place: Places) -> tf.Tensor:
 def attend(
     queries: tf.Tensor, memory: KeyValues, mask: tf.Tensor, rate: float = 0.0, seed: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scaled dot-product attention: `softmax(q k / sqrt(D) + mask) v`.
+    """Dot-product attention: `softmax(q k + mask) v`.
 
     Args:
-        queries: `[B, h, Q, D]`.
+        queries: `[B, h, Q, D]`, scaled (see `Attention.query_scale`).
         memory: keys and values, `[B, h, S, D]` each.
         mask: broadcast to `[B, h, Q, S]`; 0, or `MASKED`. The softmax is taken in its type.
         rate: share of the weights that is dropped.
@@ -107,7 +107,7 @@ def attend(
         Contexts `[B, h, Q, D]` and the weights before dropout `[B, h, Q, S]`.
     """
     scores = tf.matmul(queries, memory.keys, transpose_b=True)
-    weights = tf.nn.softmax(tf.cast(scores, mask.dtype) * queries.shape[-1] ** -0.5 + mask)
+    weights = tf.nn.softmax(tf.cast(scores, mask.dtype) + mask)
     return tf.matmul(tf.cast(drop(weights, rate, seed), queries.dtype), memory.values), weights
 
 
@@ -139,6 +139,11 @@ class Attention(keras.layers.Layer):
         self.size, self.heads, self.dropout, self.init_scale = size, heads, dropout, init_scale
         self.output_map = self._affine(1, "output")
 
+    @property
+    def query_scale(self) -> float:
+        """1/√D, by which dot products are divided; here the queries' weights are, which are fewer."""
+        return float((self.size // self.heads) ** -0.5)
+
     def _affine(self, parts: int, name: str) -> Affine:
         return Affine(self.size, parts * self.size, self.init_scale, dtype=self.dtype_policy, name=name)
 
@@ -161,9 +166,14 @@ class SelfAttention(Attention):
         self.input_map.build()
         self.output_map.build()
 
+    def _input_function(self) -> TokenWise:
+        """A function from `[N, H]` to scaled queries, keys and values `[N, 3H]`."""
+        scale = tf.repeat(tf.constant([self.query_scale, 1.0, 1.0], self.variable_dtype), self.size)
+        return self.input_map.function(scale)
+
     def unroll(self, inputs: tf.Tensor, place: Places, mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Whole sequences: packed `[N, H]` to packed `[N, H]`; mask and seed are those of `attend`."""
-        queries, *memory = split_heads(self.input_map.function()(inputs), place, 3, self.heads)
+        queries, *memory = split_heads(self._input_function()(inputs), place, 3, self.heads)
         contexts, _ = attend(queries, KeyValues(*memory), mask, self.dropout, seed)
         return self.output_map.function()(join_heads(contexts, place))
 
@@ -176,7 +186,7 @@ class SelfAttention(Attention):
 
     def stepper(self) -> Any:
         """A function from one step's inputs `[R, H]` and the cache to outputs `[R, H]` and the longer cache."""
-        input_map, output_map = self.input_map.function(), self.output_map.function()
+        input_map, output_map = self._input_function(), self.output_map.function()
 
         def step(inputs: tf.Tensor, cache: KeyValues) -> tuple[tf.Tensor, KeyValues]:
             projected = tf.reshape(input_map(inputs), [-1, 3, self.heads, 1, self.size // self.heads])
@@ -211,7 +221,7 @@ class CrossAttention(Attention):
 
         The memory is prepared, `[B, h, S, D]`; mask and seed are those of `attend`.
         """
-        (queries,) = split_heads(self.query_map.function()(inputs), place, 1, self.heads)
+        (queries,) = split_heads(self.query_map.function(self.query_scale)(inputs), place, 1, self.heads)
         contexts, weights = attend(queries, memory, mask, self.dropout, seed)
         return self.output_map.function()(join_heads(contexts, place)), tf.reduce_mean(weights, axis=1)
 
@@ -221,7 +231,7 @@ class CrossAttention(Attention):
         It takes inputs `[R, H]`, the prepared memory and a mask `[B, S]`, and returns outputs `[R, H]` and the mean of
         the heads' weights `[R, S]`.
         """
-        query_map, output_map = self.query_map.function(), self.output_map.function()
+        query_map, output_map = self.query_map.function(self.query_scale), self.output_map.function()
 
         def step(inputs: tf.Tensor, memory: KeyValues, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             sentences, rows = tf.shape(mask)[0], tf.shape(inputs)[0]

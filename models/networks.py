@@ -142,7 +142,7 @@ class TransformerNetwork(Network):
     word_dropout: float = 0.0
     """Share of the tokens whose embedding training drops."""
     init_scale: float | None = None
-    """Every weight but the norms' starts uniform in ±`init_scale`; `None` for Glorot's kernels and normal embeddings."""
+    """Every weight but the norms' starts uniform in ±`init_scale`; `None` for Glorot's kernels, normal embeddings."""
     tied: TiedEmbeddings = "none"
     """Whether the projection's kernel is the target embedding, and the source's embedding, too."""
 

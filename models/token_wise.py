@@ -74,9 +74,13 @@ def layer_norm(values: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor, dtype: str) 
         @in_scope("layer_norm_gradient")
         def gradient(upstream: tf.Tensor) -> Any:
             upstream = tf.cast(upstream, gain.dtype)
-            grad_normal = upstream * gain
-            grad_values = scale * (grad_normal - _mean(grad_normal) - normal * _mean(grad_normal * normal))
-            return grad_values, tf.reduce_sum(upstream * normal, axis=0), tf.reduce_sum(upstream, axis=0)
+            along = upstream * normal
+            # Means of `upstream gain` and `along gain`, and sums: products with a vector save passes over all values.
+            weighted = (gain / gain.shape[0])[:, tf.newaxis]
+            means = tf.matmul(upstream, weighted), tf.matmul(along, weighted)
+            grad_values = scale * (upstream * gain - means[0] - normal * means[1])
+            ones = tf.ones([1, tf.shape(values)[0]], gain.dtype)
+            return grad_values, tf.matmul(ones, along)[0], tf.matmul(ones, upstream)[0]
 
         return tf.cast(normal * gain + bias, dtype), gradient
 
@@ -114,9 +118,9 @@ class Affine(keras.layers.Layer):
             shape=(self.output_size,), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
         )
 
-    def function(self) -> TokenWise:
-        """A function from `[N, I]` to `[N, O]` of the compute type."""
-        kernel, bias = (tf.cast(weight, self.compute_dtype) for weight in (self.kernel, self.bias))
+    def function(self, scale: tf.Tensor | float = 1.0) -> TokenWise:
+        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` or a scalar."""
+        kernel, bias = (tf.cast(weight * scale, self.compute_dtype) for weight in (self.kernel, self.bias))
         return lambda values: affine(values, kernel, bias)
 
     def get_config(self) -> dict[str, Any]:
