@@ -131,6 +131,11 @@ class TransformerDecoder(Decoder):
         self.norm.build()
         super().build(input_shape)
 
+    @property
+    def has_attention(self) -> bool:
+        """See base class."""
+        return True
+
     def prepare(self, memory: SourceMemory) -> TransformerMemory:
         """See base class: each block's keys and values of the source."""
         columns = tf.shape(memory.outputs)[1]
