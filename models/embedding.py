@@ -19,21 +19,33 @@ class TokenEmbedding(keras.layers.Layer):
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' default.
         transposed: whether the weights are stored `[E, V]`, as a projection wants them that is tied to them (Press &
             Wolf 2017): its matrix product is by far the larger use, and slow with a transposed operand.
+        scaled: whether vectors are the weights times √E, which then start with standard deviation 1/√E unless
+            `init_scale` is given (Vaswani et al. 2017, section 3.4): of size 1 beside the positions, and of the size of
+            a projection's kernel where they are tied to one.
     """
 
     def __init__(
-        self, vocabulary_size: int, size: int, init_scale: float | None = None, transposed: bool = False, **kwargs: Any
+        self,
+        vocabulary_size: int,
+        size: int,
+        init_scale: float | None = None,
+        transposed: bool = False,
+        scaled: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size, self.size = vocabulary_size, size
-        self.init_scale, self.transposed = init_scale, transposed
+        self.init_scale, self.transposed, self.scaled = init_scale, transposed, scaled
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights."""
         shape = (self.vocabulary_size, self.size)
+        initializer = weight_initializer(self.init_scale, default="uniform")
+        if self.scaled and self.init_scale is None:
+            initializer = keras.initializers.RandomNormal(stddev=self.size**-0.5)
         self.embeddings = self.add_weight(
             shape=shape[::-1] if self.transposed else shape,
-            initializer=weight_initializer(self.init_scale, default="uniform"),
+            initializer=initializer,
             autocast=False,
             name="embeddings",
         )
@@ -43,7 +55,8 @@ class TokenEmbedding(keras.layers.Layer):
         rows = tf.convert_to_tensor(self.embeddings)
         if self.transposed:
             rows = tf.transpose(rows)
-        return lambda ids: tf.gather(rows, ids)
+        scale = self.size**0.5 if self.scaled else 1.0
+        return lambda ids: tf.gather(rows, ids) * scale
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
@@ -53,4 +66,5 @@ class TokenEmbedding(keras.layers.Layer):
             "size": self.size,
             "init_scale": self.init_scale,
             "transposed": self.transposed,
+            "scaled": self.scaled,
         }

@@ -14,6 +14,9 @@ from models.embedding import TokenEmbedding
 from models.encoder import RecurrentEncoder
 from models.recurrence import CellName
 from models.recurrent_decoder import RecurrentDecoder
+from models.token_wise import Activation
+from models.transformer import TransformerEncoder
+from models.transformer_decoder import TransformerDecoder
 
 TiedEmbeddings = Literal["none", "target", "all"]
 Bridge = Literal["copy", "dense"]
@@ -49,7 +52,13 @@ class Network:
 
 
 def token_embeddings(
-    source_size: int, target_size: int, size: int, tied: TiedEmbeddings, init_scale: float | None, dtype: Any
+    source_size: int,
+    target_size: int,
+    size: int,
+    tied: TiedEmbeddings,
+    init_scale: float | None,
+    dtype: Any,
+    scaled: bool = False,
 ) -> tuple[TokenEmbedding, TokenEmbedding]:
     """The embeddings of source and target, one and the same if all are tied (Press & Wolf 2017; Vaswani et al. 2017).
 
@@ -64,7 +73,7 @@ def token_embeddings(
 
     def embedding(side: str, vocabulary_size: int, transposed: bool) -> TokenEmbedding:
         return TokenEmbedding(
-            vocabulary_size, size, init_scale, transposed, dtype=dtype.variable_dtype, name=f"{side}_embedding"
+            vocabulary_size, size, init_scale, transposed, scaled, dtype=dtype.variable_dtype, name=f"{side}_embedding"
         )
 
     target = embedding("shared" if tied == "all" else "target", target_size, tied != "none")
@@ -158,5 +167,56 @@ class RecurrentNetwork(Network):
         return encoder, decoder
 
 
-NETWORKS: dict[str, type[Network]] = {"recurrent": RecurrentNetwork}
+@keras.saving.register_keras_serializable(package="heliograph")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerNetwork(Network):
+    """The Transformer (Vaswani et al. 2017) with pre-norm (Xiong et al. 2020) and sinusoidal positions."""
+
+    hidden_size: int
+    """Size of the residual stream, and of token vectors and features (d_model)."""
+    num_layers: int
+    """Layers of the decoder."""
+    encoder_layers: int | None = None
+    """Layers of the encoder; `None` for as many as the decoder's."""
+    heads: int
+    """Attention heads, a divisor of `hidden_size`."""
+    feed_forward_size: int
+    """Inner size of the feed-forward networks."""
+    activation: Activation = "relu"
+    """`"relu"` or `"gelu"`, in the feed-forward networks."""
+    dropout: float = 0.0
+    """Share of the embeddings and of each sublayer's output that training drops."""
+    attention_dropout: float = 0.0
+    """Share of the attention weights that training drops."""
+    word_dropout: float = 0.0
+    """Share of the tokens whose embedding training drops."""
+    init_scale: float | None = None
+    """Every weight but the norms' starts uniform in ±`init_scale`; `None` for Glorot's kernels, normal embeddings."""
+    tied: TiedEmbeddings = "none"
+    """Whether the projection's kernel is the target embedding, and the source's embedding, too."""
+
+    def layers(
+        self, source_vocabulary_size: int, target_vocabulary_size: int, dtype: Any, cudnn: bool
+    ) -> tuple[TransformerEncoder, TransformerDecoder]:
+        """See base class."""
+        del cudnn  # no recurrent layer
+        source, target = token_embeddings(
+            source_vocabulary_size,
+            target_vocabulary_size,
+            self.hidden_size,
+            self.tied,
+            self.init_scale,
+            dtype,
+            scaled=True,
+        )
+        names = ("hidden_size", "heads", "feed_forward_size", "activation", "init_scale")
+        rates = ("dropout", "attention_dropout", "word_dropout")
+        shared: dict[str, Any] = {name: getattr(self, name) for name in (*names, *rates)}
+        encoder_layers = self.num_layers if self.encoder_layers is None else self.encoder_layers
+        encoder = TransformerEncoder(source, num_layers=encoder_layers, dtype=dtype, **shared)
+        tied = self.tied != "none"
+        return encoder, TransformerDecoder(target, num_layers=self.num_layers, tied=tied, dtype=dtype, **shared)
+
+
+NETWORKS: dict[str, type[Network]] = {"recurrent": RecurrentNetwork, "transformer": TransformerNetwork}
 """Every architecture by name."""

@@ -13,7 +13,7 @@ from models.losses import CrossEntropy
 from models.metrics import Perplexity
 from models.networks import Network
 from models.optimizers import apply_reduced, check_clipping, loss_scale
-from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
+from models.teacher_forcing import RollOut, TeacherForcing, draw_coins, parallel_roll_out, roll_out, shift_right
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -120,15 +120,27 @@ class Seq2Seq(keras.Model):
         inputs = shift_right(batch["target_ids"], self.start_id)
         return self.decoder.unroll(inputs, batch["target_lengths"], memory).logits
 
-    def decoder_inputs(self, batch: Batch, memory: Any, gold: tf.Tensor) -> tf.Tensor:
-        """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout."""
+    def decoder_inputs(self, batch: Batch, memory: Any, gold: tf.Tensor, how: RollOut = "exact") -> tf.Tensor:
+        """Inputs `[B, T]` of the classic loop under the coins `gold` `[B, T]`; no gradient, no dropout.
+
+        They are the classic loop's exactly, or those of `parallel_roll_out`.
+        """
+        inputs, lengths = shift_right(batch["target_ids"], self.start_id), batch["target_lengths"]
+        if how == "parallel":
+            return parallel_roll_out(
+                lambda: self.decoder.unroll_features(inputs, lengths, memory).features,
+                lambda features: self.decoder.projector()(features),
+                inputs,
+                gold,
+                lengths,
+            )
         return roll_out(
             self.decoder.stepper(),
             self.decoder.initial_state(memory),
             self.decoder.prepare(memory),
-            shift_right(batch["target_ids"], self.start_id),
+            inputs,
             gold,
-            batch["target_lengths"],
+            lengths,
         )
 
     def cross_entropy(
@@ -209,7 +221,7 @@ class Seq2Seq(keras.Model):
         with tf.GradientTape() as tape:
             memory = self.encoder(batch["source_ids"], batch["source_lengths"], encoder_seed)
             with tape.stop_recording():
-                inputs = self.decoder_inputs(batch, memory, gold)
+                inputs = self.decoder_inputs(batch, memory, gold, self.teacher_forcing.roll_out)
             loss, nll = self._loss(batch, inputs, memory, decoder_seed, self.label_smoothing)
             loss *= weight
         # Dense, because Keras' optimizers do not add up the repeated rows of an embedding's sparse gradient.

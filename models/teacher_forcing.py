@@ -4,6 +4,9 @@ The classic loop (Williams & Zipser 1989; scheduled sampling, Bengio et al. 2015
 coin, and feeds either the gold token or the step's own argmax to the next step. No gradient flows through an argmax, so
 the loop splits exactly in two: `roll_out` finds the inputs without a gradient tape; one unrolled pass over those
 inputs then gives the loop's logits, loss and gradients with whole-sequence kernels.
+
+`parallel_roll_out` finds them in one pass, too, which is what a Transformer wants (Mihaylova & Martins 2019; Duckworth
+et al. 2019). That is an approximation: each prediction follows gold tokens only, not the predictions before it.
 """
 
 import dataclasses
@@ -19,6 +22,7 @@ from models.scopes import in_scope
 
 Schedule = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 CoinKind = Literal["batch", "token"]
+RollOut = Literal["exact", "parallel"]
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -44,6 +48,9 @@ class TeacherForcing:
     """k in the schedules' formulas, in iterations."""
     coin: CoinKind = "batch"
     """One coin per time step for the whole batch (the classic tutorial's), or one per token."""
+    roll_out: RollOut = "exact"
+    """Whether predictions that are fed follow the classic loop's inputs, or those of pure teacher forcing, which takes
+    one parallel pass instead of one step after the other."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -56,6 +63,8 @@ class TeacherForcing:
             raise ValueError(f"schedule must be one of {sorted(DECAYS)}, got {self.schedule!r}")
         if self.coin not in ("batch", "token"):
             raise ValueError(f"coin must be 'batch' or 'token', got {self.coin!r}")
+        if self.roll_out not in ("exact", "parallel"):
+            raise ValueError(f"roll_out must be 'exact' or 'parallel', got {self.roll_out!r}")
 
     def ratio(self, iteration: tf.Tensor) -> tf.Tensor:
         """ε as a float32 scalar, of an integer scalar; a graph follows `iteration` without being traced again."""
@@ -162,3 +171,37 @@ def roll_out(
         maximum_iterations=tf.size(packing.counts),
     )
     return tf.stop_gradient(tf.gather(tf.transpose(inputs), tf.argsort(packing.rows)))
+
+
+@in_scope("roll_out")
+def parallel_roll_out(
+    unroll: Callable[[], tf.Tensor],
+    project: Callable[[tf.Tensor], tf.Tensor],
+    gold_inputs: tf.Tensor,
+    gold: tf.Tensor,
+    lengths: tf.Tensor,
+) -> tf.Tensor:
+    """The decoder inputs under the coins, each prediction made under pure teacher forcing.
+
+    It differs from `roll_out` where a prediction follows another. Only predictions that are fed are projected to the
+    vocabulary, and if there are none, nothing is computed.
+
+    Args:
+        unroll: the decoder's features `[B, T, F]` for `gold_inputs`, without dropout.
+        project: features `[..., F]` to logits `[..., V]`.
+        gold_inputs: see `roll_out`.
+        gold: see `roll_out`.
+        lengths: see `roll_out`.
+
+    Returns:
+        `[B, T]`, of the dtype of `gold_inputs`.
+    """
+    own = ~gold & tf.sequence_mask(lengths, tf.shape(gold)[1])
+    before = tf.where(own[:, 1:])  # [rows, 2], rows and columns of the inputs that a prediction follows
+
+    def predict() -> tf.Tensor:
+        predicted = tf.argmax(project(tf.gather_nd(unroll(), before)), axis=-1, output_type=gold_inputs.dtype)
+        fed = before + tf.constant([0, 1], before.dtype)
+        return tf.tensor_scatter_nd_update(gold_inputs, fed, predicted)
+
+    return tf.stop_gradient(tf.cond(tf.size(before) > 0, predict, lambda: gold_inputs))

@@ -190,6 +190,9 @@ class TeacherForcingConfig(Section):
     """k in the schedule's formula, in iterations (batches); linear reaches `end` after them."""
     coin: Literal["batch", "token"] = "batch"
     """Whether one coin is tossed per time step for the whole batch (the tutorial's way), or one per token."""
+    roll_out: Literal["exact", "parallel"] = "exact"
+    """Whether the predictions that are fed follow the loop's inputs, found one step after the other, or reference
+    tokens alone, found in one pass: an approximation that is faster, above all for a Transformer."""
 
 
 class TrainingConfig(Section):
@@ -211,6 +214,8 @@ class TrainingConfig(Section):
     the same, but for the masks of dropout; more parts need less memory and more time."""
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's step size, at its highest."""
+    beta_2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """Decay of Adam's mean of squared gradients; Transformers are usually trained with 0.98."""
     warmup_steps: int = Field(default=0, ge=0)
     """Updates in which the learning rate rises linearly to `learning_rate`."""
     decay: Literal["constant", "inverse_sqrt", "cosine", "plateau"] = "constant"

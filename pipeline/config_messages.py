@@ -3,13 +3,14 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config_files import Document
+from pipeline.config_section import KIND_KEY
 from pipeline.errors import UsageError
 
 _EXPECTED = {
@@ -44,16 +45,22 @@ def _where(location: Location, document: Document) -> str:
 
 def _problem(problem: ErrorDetails, model: type[BaseModel]) -> tuple[Location, str]:
     """The key path that a problem is about, and the complaint."""
-    location, kind = problem["loc"], problem["type"]
+    place, kind = _place(problem["loc"], model), problem["type"]
+    location = place.location
     if kind == "extra_forbidden":
-        return location, f"unknown key; {_nearest(location, model)}"
+        return location, f"unknown key; {_nearest(place, model)}"
     if kind == "missing":
-        return location, f"missing; add it ({_description(location, model)})"
+        return location, f"missing; add it ({_description(place)})"
     if kind == "value_error":
         # The check of a whole section names the field that it is about.
         text = str(problem["ctx"]["error"])
         field, colon, complaint = text.partition(": ")
         return ((*location, field), complaint) if colon and field.isidentifier() else (location, text)
+    if kind == "union_tag_not_found":
+        return location, f"expected a section, got {_shown(problem['input'])}"
+    if kind == "union_tag_invalid":
+        expected = " or ".join(problem["ctx"]["expected_tags"].rsplit(", ", 1))
+        return (*location, KIND_KEY), f"expected {expected}, got {_shown(problem['input'][KIND_KEY])}"
     expected = _EXPECTED.get(kind) or _expectation(problem["msg"])
     return location, f"expected {expected}, got {_shown(problem['input'])}"
 
@@ -71,10 +78,36 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
-def _nearest(location: Location, model: type[BaseModel]) -> str:
-    """Names the known key nearest to an unknown one: in its own section first, then by its last word in any section."""
-    *path, leaf = (str(part) for part in location)
-    siblings = list(_model_at(tuple(location[:-1]), model).model_fields)
+class _Place(NamedTuple):
+    """Where a problem is."""
+
+    location: Location  # the key path, as a person writes it
+    section: type[BaseModel]  # the section that holds its last key
+    kind: str  # the section's kind, "" if it has but one
+    kinds: Mapping[str, type[BaseModel]]  # all kinds of that section
+
+
+def _place(found: Location, model: type[BaseModel]) -> _Place:
+    """The place of pydantic's location, which names the kind of a section after its key."""
+    inside = _Place((), model, "", {"": model})
+    place, parts = inside, iter(found)
+    for part in parts:
+        place = inside = inside._replace(location=(*inside.location, part))
+        if part in place.section.model_fields:
+            kinds = _kinds(place.section.model_fields[str(part)].annotation)
+            kind = "" if "" in kinds or not kinds else str(next(parts, ""))
+            if kind in kinds:
+                inside = _Place(place.location, kinds[kind], kind, kinds)
+    return place
+
+
+def _nearest(place: _Place, model: type[BaseModel]) -> str:
+    """Where an unknown key belongs: to another kind of its section; else the nearest known key, here or elsewhere."""
+    *path, leaf = (str(part) for part in place.location)
+    for kind, section in place.kinds.items():
+        if leaf in section.model_fields:
+            return f'it belongs to {KIND_KEY} = "{kind}", here it is "{place.kind}"'
+    siblings = list(place.section.model_fields)
     near = difflib.get_close_matches(leaf, siblings, n=1)
     if near:
         return f"did you mean {'.'.join([*path, near[0]])}?"
@@ -87,29 +120,22 @@ def _nearest(location: Location, model: type[BaseModel]) -> str:
     return f"known keys here: {', '.join(siblings)}"
 
 
-def _description(location: Location, model: type[BaseModel]) -> str:
-    info = _model_at(tuple(location[:-1]), model).model_fields[str(location[-1])]
+def _description(place: _Place) -> str:
+    info = place.section.model_fields[str(place.location[-1])]
     return (info.description or "").partition("\n")[0].rstrip(".")
 
 
-def _model_at(location: Location, model: type[BaseModel]) -> type[BaseModel]:
-    for part in location:
-        if isinstance(part, str):
-            model = _section(model.model_fields[part].annotation) or model
-    return model
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, directly or in an array of them."""
+def _kinds(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The kinds of section that a field holds, directly or in an array, by their tags; "" where there is but one."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+            return {"": candidate}
+    members = (get_args(member) for member in get_args(annotation) if get_origin(member) is Annotated)
+    return {tag.tag: section for section, tag in members if isinstance(tag, Tag)}
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, info in model.model_fields.items():
         yield prefix + name
-        section = _section(info.annotation)
-        if section is not None:
+        for section in _kinds(info.annotation).values():
             yield from _keys(section, f"{prefix}{name}.")

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
+KIND_KEY = "architecture"
+"""The key that tells of which kind a section is, where there are several."""
+
 
 def as_tuple(value: object) -> object:
     """Lets strict validation take a TOML array where a tuple is declared."""

@@ -1,10 +1,11 @@
 """The section `[model]`: one frozen, typed model for each architecture; its keys are those of `models.networks`."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from pipeline.config_section import Count, Section
+from pipeline.config_section import KIND_KEY, Count, Section
 
 
 class RecurrentConfig(Section):
@@ -64,4 +65,52 @@ class RecurrentConfig(Section):
         return self
 
 
-ModelConfig = RecurrentConfig
+class TransformerConfig(Section):
+    """Transformer encoder and decoder with pre-norm and sinusoidal positions."""
+
+    architecture: Literal["transformer"] = "transformer"
+    """Which kind of network; it decides which other keys this section has."""
+    hidden_size: Count = 256
+    """Size of the residual stream, and of a token's embedding vector (d_model); even, and a multiple of `heads`."""
+    num_layers: Count = 3
+    """Layers of the decoder."""
+    encoder_layers: int = Field(default_factory=lambda validated: int(validated["num_layers"]), ge=1)
+    """Layers of the encoder; default: `num_layers`."""
+    heads: Count = 4
+    """Attention heads per layer."""
+    feed_forward_size: Count = 1024
+    """Inner size of the feed-forward networks."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Activation of the feed-forward networks."""
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the embeddings and of each sublayer's output dropped in training, 0 to 1."""
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the attention weights dropped in training, 0 to 1."""
+    word_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the tokens whose embedding is dropped in training, 0 to 1."""
+    tied: Literal["none", "target", "all"] = "none"
+    """Whether the projection to the vocabulary is the target embedding (target), and the source embedding, too (all,
+    which needs one vocabulary for both sides)."""
+    init_scale: float = Field(default=0.0, ge=0.0)
+    """Every weight but the norms' starts uniform in ±init_scale; 0 = Glorot's and, for embeddings, normal weights."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.hidden_size % 2:
+            raise ValueError(f"hidden_size: expected an even number, got {self.hidden_size}")
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads: expected a divisor of hidden_size ({self.hidden_size}), got {self.heads}")
+        return self
+
+
+def _architecture(section: object) -> object:
+    """The architecture of a section, read or made; recurrent if it does not say; `None` for what is no section."""
+    if isinstance(section, Mapping):
+        return section.get(KIND_KEY, "recurrent")
+    return getattr(section, KIND_KEY, None)
+
+
+ModelConfig = Annotated[
+    Annotated[RecurrentConfig, Tag("recurrent")] | Annotated[TransformerConfig, Tag("transformer")],
+    Discriminator(_architecture),
+]

@@ -77,7 +77,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             total_steps=training.epochs * steps,
         )
         model.compile(
-            FusedAdam(rate, ema_momentum=training.ema_momentum or None),
+            FusedAdam(rate, ema_momentum=training.ema_momentum or None, beta_2=training.beta_2),
             TeacherForcing(**training.teacher_forcing.model_dump()),
             seed=training.seed,
             clip_norm=training.clip_norm,

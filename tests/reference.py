@@ -43,6 +43,64 @@ def gru(inputs, lengths, kernel, recurrent_kernel, bias, hidden):
     return outputs, (hidden,)
 
 
+def layer_norm(x, gain, bias):
+    return gain * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) + bias
+
+
+def multi_head(queries, keys, values, heads, visible):
+    """Contexts [Q, H] and mean weights [Q, S], head by head and query by query; query q sees keys below visible[q]."""
+    size = queries.shape[1] // heads
+    contexts, weights = np.zeros_like(queries), np.zeros((len(queries), len(keys)))
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for q, count in enumerate(visible):
+            scores = keys[:count, part] @ queries[q, part] / np.sqrt(size)
+            share = np.exp(log_softmax(scores))
+            contexts[q, part] = share @ values[:count, part]
+            weights[q, :count] += share / heads
+    return contexts, weights
+
+
+def transformer_positions(length, size):
+    table = np.zeros((length, size))
+    for t in range(length):
+        for i in range(size // 2):
+            angle = t / 10_000 ** (2 * i / size)
+            table[t, i], table[t, size // 2 + i] = np.sin(angle), np.cos(angle)
+    return table
+
+
+def transformer_stack(vectors, blocks, norm, heads, memory=None):
+    """Pre-norm Transformer over one sentence [T, H]: outputs, and the last block's weights over the memory [S, H].
+
+    A block is a list of weights: norm, input map and output map of self-attention; in a decoder, which has a memory and
+    sees no later token, norm, query map, memory map and output map of cross-attention; norm and two maps.
+    """
+    x, weights = vectors + transformer_positions(*vectors.shape), None
+    length = len(x)
+    for block in blocks:
+        values = iter(block)
+
+        def take(count, values=values):
+            return [next(values) for _ in range(count)]
+
+        normal = layer_norm(x, *take(2))
+        kernel, bias, out, out_bias = take(4)
+        q, k, v = np.split(normal @ kernel + bias, 3, axis=1)
+        visible = [length] * length if memory is None else range(1, length + 1)
+        x = x + multi_head(q, k, v, heads, visible)[0] @ out + out_bias
+        if memory is not None:
+            normal = layer_norm(x, *take(2))
+            query, query_bias, kernel, bias, out, out_bias = take(6)
+            k, v = np.split(memory @ kernel + bias, 2, axis=1)
+            contexts, weights = multi_head(normal @ query + query_bias, k, v, heads, [len(memory)] * length)
+            x = x + contexts @ out + out_bias
+        normal = layer_norm(x, *take(2))
+        inner, inner_bias, outer, outer_bias = take(4)
+        x = x + np.maximum(normal @ inner + inner_bias, 0.0) @ outer + outer_bias
+    return layer_norm(x, *norm), weights
+
+
 def exhaustive_search(
     next_log_probabilities: Callable[[Sequence[int]], np.ndarray],
     vocabulary_size: int,

@@ -1,4 +1,5 @@
 import tomllib
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -6,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.config import Config, DataConfig, SearchConfig, Section, dump, load
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
+from pipeline.model_config import RecurrentConfig, TransformerConfig
 
 
 def write(folder, text, name="mine.toml"):
@@ -25,8 +27,10 @@ def refusal(reference, *overrides):
 def sections(model=Config):
     yield model
     for field in model.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from sections(field.annotation)
+        kinds = [get_args(kind)[0] for kind in get_args(field.annotation) if len(get_args(kind)) == 2]
+        for section in (field.annotation, *kinds):
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                yield from sections(section)
 
 
 def test_five_lines_are_enough(tmp_path):
@@ -56,6 +60,7 @@ def test_dump_round_trips_paths_and_every_section(tmp_path):
 
 
 def test_every_field_has_a_docstring():
+    assert {RecurrentConfig, TransformerConfig} <= set(sections())
     for section in {*sections(), DataConfig, Section}:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
@@ -113,6 +118,13 @@ def test_n_best_follows_the_beam():
         ("evaluation.metrics='bleu'", ["evaluation.metrics: expected an array", 'got "bleu"']),
         ("training.selection=wer", ["'free_running_perplexity', 'bleu'", "'word_error_rate'", 'got "wer"']),
         ("model=3", ["model: expected a section", "got 3"]),
+        ("model.architecture=cnn", [": model.architecture: expected 'recurrent' or 'transformer', got \"cnn\""]),
+        ("model.architecture=3", [": model.architecture: expected 'recurrent' or 'transformer', got 3"]),
+        (
+            "model.heads=3",
+            [': model.heads: unknown key; it belongs to architecture = "transformer", here it is "recurrent"'],
+        ),
+        ("model.head=3", ["model.head: unknown key; did you mean model.heads?"]),
         ("data.download=3", ["data.download: expected an array", "got 3"]),
         ("data.download=[{name='x', url='y', sha='z'}]", ["data.download.0.sha256: missing", "(and 1 more)"]),
         ("data.dates.last_year=1900", ["data.dates.last_year: expected at least first_year (1950), got 1900"]),
@@ -164,6 +176,41 @@ def test_options_of_the_training_that_exclude_each_other(options, message, remed
     overrides = [f"training.{option}" for option in options]
     assert f": training.{message}" in refusal("dates", *overrides)
     load("dates", [*overrides, f"training.{remedy}"])
+
+
+TRANSFORMER = """
+[data]
+builtin = "dates"
+[model]
+architecture = "transformer"
+"""
+
+
+def test_the_architecture_decides_which_keys_the_model_has(tmp_path):
+    path = write(tmp_path, TRANSFORMER)
+    config = load(path, ["model.num_layers=5", "model.dropout=0.3"])
+    assert type(config.model) is TransformerConfig and type(load("dates").model) is RecurrentConfig
+    assert (config.model.num_layers, config.model.encoder_layers) == (5, 5)
+    assert load(write(tmp_path, dump(config), "mine.toml")) == config
+    assert load(path, ["model.encoder_layers=1"]).model.encoder_layers == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("cell=gru", 'model.cell: unknown key; it belongs to architecture = "recurrent", here it is "transformer"'),
+        ("embedding_size=3", "model.embedding_size: unknown key; it belongs to architecture"),
+        ("headz=3", "model.headz: unknown key; did you mean model.heads?"),
+        ("zzz=3", "model.zzz: unknown key; known keys here: architecture, hidden_size, num_layers, encoder_layers"),
+        ("heads=3", "model.heads: expected a divisor of hidden_size (256), got 3"),
+        ("hidden_size=255", "model.hidden_size: expected an even number, got 255"),
+        ("num_layers=x", 'model.num_layers: expected a whole number, got "x"'),
+        ("activation=tanh", "model.activation: expected 'relu' or 'gelu', got \"tanh\""),
+    ],
+)
+def test_mistakes_in_a_section_of_several_kinds(tmp_path, override, complaint):
+    path = write(tmp_path, TRANSFORMER)
+    assert refusal(path, f"model.{override}").startswith(f"--set model.{override}: {complaint}")
 
 
 def test_mistakes_in_a_file_name_the_file(tmp_path):

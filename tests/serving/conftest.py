@@ -13,13 +13,14 @@ CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?01234567
 WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
 
 
-def make_translator(**search) -> Translator:
+def make_translator(network=None, **search) -> Translator:
     keras.utils.set_random_seed(3)
     model = Seq2Seq(
         source_vocabulary_size=len(CHARACTERS),
         target_vocabulary_size=len(WORDS),
         start_id=START_ID,
-        network=RecurrentNetwork(
+        network=network
+        or RecurrentNetwork(
             embedding_size=8,
             hidden_size=16,
             num_layers=2,
