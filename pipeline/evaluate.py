@@ -84,8 +84,8 @@ def score(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Corpus scores of detokenised text, and their sacrebleu signatures.
 
-    `bleu` and `chrf` see plain text, as the field reports them; `token_bleu` (word units) is the classic tutorial's
-    measure, on the tokens of our own tokeniser. Character units are scored by character.
+    `bleu` and `chrf` see plain text, as the field reports them; `token_bleu` (unit word) is the classic tutorial's
+    measure, on the tokens of our own tokeniser. The unit character is scored by character.
     """
     lowercase = config.target.lowercase
     characters = config.target.unit == "character"
@@ -93,7 +93,7 @@ def score(
         "bleu": (BLEU(lowercase=lowercase, tokenize="char" if characters else "13a"), translations, references),
         "chrf": (CHRF(lowercase=lowercase), translations, references),
     }
-    if not characters:
+    if config.target.unit == "word":
         token_bleu = BLEU(lowercase=lowercase, tokenize="none", force=True)
         measures["token_bleu"] = (token_bleu, _tokenized(translations, target), _tokenized(references, target))
     figures = {}

@@ -8,13 +8,12 @@ import tensorflow as tf
 from pipeline.evaluate import evaluate, score
 from pipeline.model_files import build_translator, load_model, text_processor
 from pipeline.translate import translate_texts
-from preprocessing.vocabulary import vocabulary_file
 from tests.pipeline.conftest import small_config
 
 
 @pytest.fixture(scope="module")
 def target(config, transform_dir):
-    return text_processor(config.target, vocabulary_file(transform_dir, "target"))
+    return text_processor(config, transform_dir, "target")
 
 
 def test_scores_of_hand_made_cases(config, target):
