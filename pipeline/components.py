@@ -22,6 +22,7 @@ from pipeline.config import (
     SearchConfig,
     TextSection,
     TrainingConfig,
+    VocabularySection,
 )
 from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
@@ -31,6 +32,7 @@ from pipeline.runner import Component, Execute
 _DEFAULTS = {
     "source": TextSection(),
     "target": TextSection(),
+    "vocabulary": VocabularySection(),
     "filters": FiltersConfig(),
     "model": RecurrentConfig(),
     "training": TrainingConfig(),
@@ -90,7 +92,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         }
     return Component(
         name="ExampleGen",
-        version=1,
+        version=2,
         parameters=parameters,
         external_files=lambda: external_files(data),
         execute=_with_tensorflow(execute),
@@ -105,11 +107,12 @@ def _transform(config: Config, beam_args: Sequence[str]) -> Component:
 
     return Component(
         name="Transform",
-        version=1,
+        version=2,
         inputs=("ExampleGen",),
         parameters={
             "source": config.source.model_dump(),
             "target": config.target.model_dump(),
+            "vocabulary": config.vocabulary.model_dump(),
             "shards": config.data.shards,
         },
         execute=_with_tensorflow(execute),

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
-from pipeline.input_data import Batching, epoch_batches
+from pipeline.input_data import NO_SAMPLING, Batching, epoch_batches
+from preprocessing.segmentation_table import SampledEncoder
 
 
 @functools.cache
@@ -22,11 +23,17 @@ def choose_strategy() -> tf.distribute.Strategy:
 
 
 def batches(
-    strategy: tf.distribute.Strategy, directory: Path, batching: Batching, seed: int, epoch: int, first: int = 0
+    strategy: tf.distribute.Strategy,
+    directory: Path,
+    batching: Batching,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    sampled: Mapping[str, SampledEncoder] = NO_SAMPLING,
 ) -> Any:
     """The batches of one epoch from number `first` on, each shared by the replicas; see `epoch_batches`."""
     replicas = strategy.num_replicas_in_sync
-    dataset = epoch_batches(directory, batching, seed, epoch, first, replicas)
+    dataset = epoch_batches(directory, batching, seed, epoch, first, replicas, sampled)
     return dataset if replicas == 1 else strategy.distribute_datasets_from_function(lambda _: dataset)
 
 

@@ -1,15 +1,18 @@
 """TFRecords to the batches that the model eats: shuffled, perhaps bucketed by length, padded on the right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import tensorflow as tf
 
 from models.sequences import with_end
 from preprocessing.examples import parse_examples, record_files
+from preprocessing.segmentation_table import SampledEncoder
 from preprocessing.special_tokens import END_ID, PADDING_ID
+from preprocessing.vocabulary import SIDES
 
 BUCKET_GROWTH = 1.15
 """Each bucket ends at the last one's end times this: little padding, and few half-full batches at an epoch's end."""
@@ -22,6 +25,9 @@ PARSE_BATCH = 1024
 
 SHUFFLE_BUFFER = 65_536
 """Pairs held for shuffling. The records of the training split lie in random order already."""
+
+NO_SAMPLING: Mapping[str, SampledEncoder] = MappingProxyType({})
+"""Every text in its stored ids."""
 
 PREFETCH = 8
 """Batches made ahead."""
@@ -65,21 +71,31 @@ def batches(directory: Path, split: str, batch_size: int) -> tf.data.Dataset:
 
 
 def epoch_batches(
-    directory: Path, batching: Batching, seed: int, epoch: int, first: int = 0, replicas: int = 1
+    directory: Path,
+    batching: Batching,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    replicas: int = 1,
+    sampled: Mapping[str, SampledEncoder] = NO_SAMPLING,
 ) -> tf.data.Dataset:
     """The training split's batches of one epoch, in an order that follows from seed, epoch and TensorFlow's own seed.
 
     Args:
         directory: the Transform component's records.
         batching: which pairs share a batch.
-        seed: of the order.
+        seed: of the order, and of the segmentations.
         epoch: number from 0.
         first: number of the batch to begin with.
         replicas: devices that share a batch. Each batch becomes so many elements, one after the other, of as equal
             numbers of rows as can be, and of the same padded lengths; an element may have no row.
+        sampled: by side, the encoder that segments its texts at random. The choice follows from the seed, the epoch
+            and the pair's position among the records. Buckets go by the stored ids, so that every epoch has the same
+            number of batches; with a `batch_unit` of tokens a batch may hold a few more.
     """
-    pairs = _pairs(directory, "train")
-    shuffled = pairs.shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
+    mixed = seed * 1_000_003 + epoch
+    pairs = _pairs(directory, "train", sampled, mixed)
+    shuffled = pairs.shuffle(SHUFFLE_BUFFER, seed=mixed, reshuffle_each_iteration=False)
     dataset = _batched(shuffled, batching).skip(first)
     if replicas > 1:
         dataset = dataset.flat_map(lambda batch: _shares(batch, replicas))
@@ -108,9 +124,14 @@ def texts(directory: Path, split: str) -> Iterator[tuple[str, str]]:
             yield source.decode(), target.decode()
 
 
-def _pairs(directory: Path, split: str) -> tf.data.Dataset:
+def _pairs(
+    directory: Path, split: str, sampled: Mapping[str, SampledEncoder] = NO_SAMPLING, seed: int = 0
+) -> tf.data.Dataset:
+    def parse(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _parse(serialized, sampled, [tf.stack([seed, 2 * number + side]) for side in range(len(SIDES))])
+
     records = tf.data.TFRecordDataset(record_files(str(directory), split), compression_type="GZIP")
-    pairs = records.batch(PARSE_BATCH).map(_parse, num_parallel_calls=PARSERS).unbatch()
+    pairs = records.batch(PARSE_BATCH).enumerate().map(parse, num_parallel_calls=PARSERS).unbatch()
     # An unbatched ragged row is a tensor, but tf.data learns that only from the next map.
     return pairs.map(lambda pair: {name: tf.convert_to_tensor(value) for name, value in pair.items()})
 
@@ -121,16 +142,19 @@ def _batched(pairs: tf.data.Dataset, batching: Batching) -> tf.data.Dataset:
         "source_lengths": None,  # scalars, nothing to pad
         "target_ids": PADDING_ID,
         "target_lengths": None,
+        "stored_length": None,
     }
-    if not batching.by_length:
-        return pairs.padded_batch(batching.size, padding_values=padding)
-    boundaries = bucket_boundaries()
-    return pairs.bucket_by_sequence_length(
-        lambda pair: tf.maximum(pair["source_lengths"], pair["target_lengths"]),
-        bucket_boundaries=boundaries,
-        bucket_batch_sizes=batching.bucket_sizes(boundaries),
-        padding_values=padding,
-    )
+    if batching.by_length:
+        boundaries = bucket_boundaries()
+        batched = pairs.bucket_by_sequence_length(
+            lambda pair: pair["stored_length"],
+            bucket_boundaries=boundaries,
+            bucket_batch_sizes=batching.bucket_sizes(boundaries),
+            padding_values=padding,
+        )
+    else:
+        batched = pairs.padded_batch(batching.size, padding_values=padding)
+    return batched.map(lambda batch: {name: value for name, value in batch.items() if name != "stored_length"})
 
 
 def _shares(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
@@ -153,12 +177,19 @@ def _finished(dataset: tf.data.Dataset, ahead: int = PREFETCH) -> tf.data.Datase
     return dataset.prefetch(ahead).with_options(options)
 
 
-def _parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Serialized examples `[B]` to closed, still ragged ids and their lengths."""
+def _parse(
+    serialized: tf.Tensor, sampled: Mapping[str, SampledEncoder], seeds: list[tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Serialized examples `[B]` to closed, still ragged ids, their lengths, and the longer side's length as stored."""
     examples = parse_examples(serialized)
     pairs = {}
-    for side in ("source", "target"):
-        ids = with_end(examples[f"{side}_ids"], END_ID)
+    stored = []
+    for side, seed in zip(SIDES, seeds, strict=True):
+        ids = examples[f"{side}_ids"]
+        stored.append(tf.cast(ids.row_lengths(), tf.int32) + 1)  # with the end
+        if side in sampled:
+            ids = sampled[side].encode(examples[side], seed)
+        ids = with_end(ids, END_ID)
         pairs[f"{side}_ids"] = ids
         pairs[f"{side}_lengths"] = tf.cast(ids.row_lengths(), tf.int32)
-    return pairs
+    return {**pairs, "stored_length": tf.maximum(*stored)}

@@ -13,10 +13,12 @@ from models.networks import NETWORKS
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import hash_file, write_whole
 from pipeline.config import Config, TextSection
+from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
+from preprocessing.segmentation_table import SampledEncoder, segmentation_file
 from preprocessing.special_tokens import START_ID
 from preprocessing.text import TextConfig, TextProcessor
-from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
+from preprocessing.vocabulary import SIDES, read_processor, read_vocabulary, vocabulary_file, vocabulary_files
 from serving.translator import SearchOptions, Translator
 
 MODEL_FILE = "model.keras"
@@ -25,9 +27,20 @@ VOCABULARIES_FILE = "vocabularies.json"
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def text_processor(section: TextSection, vocabulary: str) -> TextProcessor:
-    """A side's text processing, with the vocabulary in a file."""
-    return TextProcessor(read_vocabulary(vocabulary), TextConfig(**section.text_options()))
+def text_processor(config: Config, transform_dir: Path, side: str) -> TextProcessor:
+    """A side's text processing, with its vocabulary in `transform_dir`."""
+    section: TextSection = getattr(config, side)
+    with filtered_stderr():
+        return read_processor(transform_dir, side, TextConfig(**section.text_options()))
+
+
+def sampled_encoders(config: Config, transform_dir: Path) -> dict[str, SampledEncoder]:
+    """Encoders of the sides whose words are segmented at random in training."""
+    return {
+        side: SampledEncoder(segmentation_file(transform_dir, side), text_processor(config, transform_dir, side))
+        for side in SIDES
+        if getattr(config, side).samples
+    }
 
 
 def build_model(config: Config, transform_dir: Path, precision: Precision = "float32", cudnn: bool = False) -> Seq2Seq:
@@ -62,7 +75,7 @@ def build_model(config: Config, transform_dir: Path, precision: Precision = "flo
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
     """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
-    fingerprints = {side: hash_file(Path(vocabulary_file(transform_dir, side))) for side in SIDES}
+    fingerprints = {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
     write_whole(directory / VOCABULARIES_FILE, json.dumps(fingerprints, indent=2) + "\n")
     aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
     keras.saving.save_model(model, aside, include_optimizer=False)
@@ -76,13 +89,13 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
         DataError: the vocabularies in `transform_dir` are not those that the model was trained on.
     """
     trained_on = json.loads((trainer_dir / VOCABULARIES_FILE).read_text(encoding="utf-8"))
-    for side in SIDES:
-        path = Path(vocabulary_file(transform_dir, side))
-        found = hash_file(path)
-        if found != trained_on[side]:
+    found = {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
+    for name in sorted({*trained_on, *found}):
+        expected, got = (known.get(name, "none")[:12] for known in (trained_on, found))
+        if expected != got:
             raise DataError(
-                f"{path}: expected the vocabulary with SHA-256 {trained_on[side][:12]}… "
-                f"that {trainer_dir / MODEL_FILE} was trained on, got {found[:12]}…; train again on this vocabulary"
+                f"{transform_dir / name}: expected the vocabulary with SHA-256 {expected}… "
+                f"that {trainer_dir / MODEL_FILE} was trained on, got {got}…; train again on this vocabulary"
             )
     model: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
     return model
@@ -109,7 +122,7 @@ def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **sear
     """A translator of `model`; `search` overrides fields of the configured search."""
     return Translator(
         model,
-        text_processor(config.source, vocabulary_file(transform_dir, "source")),
-        text_processor(config.target, vocabulary_file(transform_dir, "target")),
+        text_processor(config, transform_dir, "source"),
+        text_processor(config, transform_dir, "target"),
         SearchOptions(**{**config.search.model_dump(), **search}),
     )

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, DataConfig
+from pipeline.config import Config, DataConfig, TextSection
 from pipeline.data_files import cache_folder, locate
+from pipeline.quiet import filtered_stderr
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
 from preprocessing.dates import Dates
 from preprocessing.download import RemoteFile, fetch_files
 from preprocessing.emoji_names import EmojiNames
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
+from preprocessing.learning import VocabularyOptions
 from preprocessing.statistics import statistics as run_statistics
 from preprocessing.text import TextConfig
 from preprocessing.transform import TransformOptions
@@ -88,15 +90,13 @@ def _files(data: DataConfig, prefix: str, split: Split | None) -> PairSource | N
 def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
     """Makes the vocabularies and the records with ids; returns sizes and counts."""
     options = TransformOptions(
-        source=TextConfig(**config.source.text_options()),
-        target=TextConfig(**config.target.text_options()),
-        source_min_count=config.source.min_count,
-        target_min_count=config.target.min_count,
-        source_max_size=config.source.max_vocabulary,
-        target_max_size=config.target.max_vocabulary,
+        source=_vocabulary_options(config.source),
+        target=_vocabulary_options(config.target),
+        **config.vocabulary.model_dump(),
         shards=config.data.shards,
     )
-    counts: dict[str, Any] = dict(run_transform(str(examples), str(output), options, beam_args))
+    with filtered_stderr():
+        counts: dict[str, Any] = dict(run_transform(str(examples), str(output), options, beam_args))
     sizes = [counts[f"{side}_vocabulary_size"] for side in SIDES]
     written = sum(count for name, count in counts.items() if name.startswith("records_written_"))
     _log.info(
@@ -104,6 +104,17 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
         *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, written)),
     )
     return counts
+
+
+def _vocabulary_options(section: TextSection) -> VocabularyOptions:
+    return VocabularyOptions(
+        text=TextConfig(**section.text_options()),
+        min_count=section.min_count,
+        max_size=section.max_vocabulary,
+        character_coverage=section.character_coverage,
+        bpe_dropout=section.bpe_dropout,
+        sampling_alpha=section.sampling_alpha,
+    )
 
 
 def statistics(examples: Path, records: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:

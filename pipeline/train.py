@@ -22,7 +22,7 @@ from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, a
 from pipeline.config import Config, TrainingConfig
 from pipeline.figures import FIGURES, shown
 from pipeline.input_data import Batching, batches, count_batches, texts
-from pipeline.model_files import build_model, build_translator, save_model
+from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
 from pipeline.training_loop import Plan, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError
@@ -41,7 +41,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
 
     Args:
         config: the sections `model`, `training`, `source` and `target`.
-        transform_dir: records and vocabularies.
+        transform_dir: records, vocabularies and drawn segmentations.
         output_dir: gets `model.keras`, `vocabularies.json`, `history.json`, `logs/` and `checkpoints/`.
 
     Returns:
@@ -101,8 +101,10 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     validation = Validation(config, model, validation_set, greedy, list(texts(transform_dir, "validation")), SAMPLES)
     board = TensorBoard(output_dir / LOGS, state.logs, validation.table)
 
+    sampled = sampled_encoders(config, transform_dir)
+
     def data(epoch: int, first: int) -> Any:
-        return devices.batches(strategy, transform_dir, batching, training.seed, epoch, first)
+        return devices.batches(strategy, transform_dir, batching, training.seed, epoch, first, sampled)
 
     updates = devices.Updates(strategy, model, data(0, 0).element_spec)
     if state.update == 0:

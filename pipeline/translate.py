@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.model_files import build_translator, load_model
+from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
 from serving.translator import Translator
 
@@ -60,7 +61,8 @@ def load_saved_model(directory: Path) -> Any:
                 "which holds neither saved_model.pb nor a folder named by a number"
             )
         directory = max(versions, key=lambda child: int(child.name))
-    loaded = tf.saved_model.load(str(directory))
+    with filtered_stderr():
+        loaded = tf.saved_model.load(str(directory))
     absent = {"serving_default", "n_best"} - set(loaded.signatures)
     if absent:
         raise UsageError(

@@ -1,7 +1,7 @@
 """Which pairs are kept: every reason to drop one has a name, and is counted under it.
 
 The functions look at one pair and are pure; what costs time, normalising and tokenising, is done before them on whole
-batches.
+batches. Lengths are in characters where the unit is a character, else in words: there are no subwords yet.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Reason(StrEnum):
     EMPTY_TARGET = "empty_target"
     """Nothing is left of the target after normalisation."""
     SOURCE_TOO_LONG = "source_too_long"
-    """Not in a given evaluation split: the source has more tokens than `FilterOptions.max_source_length`."""
+    """Not in a given evaluation split: the source is longer than `FilterOptions.max_source_length`."""
     TARGET_TOO_LONG = "target_too_long"
-    """Not in a given evaluation split: the target has more tokens than `FilterOptions.max_target_length`."""
+    """Not in a given evaluation split: the target is longer than `FilterOptions.max_target_length`."""
     LENGTH_RATIO = "length_ratio"
     """Not in a given evaluation split: one side is over `FilterOptions.max_length_ratio` times as long as the other."""
     SOURCE_IN_OTHER_SPLIT = "source_in_other_split"
@@ -53,9 +53,9 @@ class FilterOptions:
     """What is dropped; given validation and test splits keep every readable pair with two non-empty sides.
 
     Attributes:
-      max_source_length: longest source, in tokens of the source's unit; None for no limit.
-      max_target_length: longest target, in tokens of the target's unit; None for no limit.
-      max_length_ratio: the longer side's tokens divided by the shorter's may not exceed this; None for no limit.
+      max_source_length: longest source, in words or characters; None for no limit.
+      max_target_length: longest target, in words or characters; None for no limit.
+      max_length_ratio: the longer side's length divided by the shorter's may not exceed this; None for no limit.
       drop_duplicates: keep only the first of pairs that are equal after normalisation.
     """
 
@@ -73,7 +73,7 @@ class FilterOptions:
 
     @property
     def needs_lengths(self) -> bool:
-        """Whether any filter looks at the number of tokens."""
+        """Whether any filter looks at lengths."""
         return any(
             limit is not None for limit in (self.max_source_length, self.max_target_length, self.max_length_ratio)
         )
@@ -97,7 +97,7 @@ def empty_reason(source: bytes, target: bytes) -> Reason | None:
 
 
 def length_reason(source_length: int, target_length: int, options: FilterOptions) -> Reason | None:
-    """Judges the lengths of a pair, in tokens; both are at least 1."""
+    """Judges the lengths of a pair, in words or characters; both are at least 1."""
     if options.max_source_length is not None and source_length > options.max_source_length:
         return Reason.SOURCE_TOO_LONG
     if options.max_target_length is not None and target_length > options.max_target_length:

@@ -39,7 +39,7 @@ class GenerateOptions:
     """How pairs become examples.
 
     Attributes:
-      source_text: how the source is normalised, and the unit its length is counted in.
+      source_text: how the source is normalised, and whether its length is counted in characters or words.
       target_text: likewise.
       filters: what is dropped from the training split.
       validation_fraction: share of the distinct sources that go to validation, of those sources without a given split.

@@ -11,7 +11,7 @@ from preprocessing.corpora import Split
 from preprocessing.filters import DATA_ERRORS, FilterOptions, Reason, empty_reason, encoding_reason, length_reason
 from preprocessing.reading import Pair
 from preprocessing.splits import settle
-from preprocessing.text import TextConfig, normalize, tokenize
+from preprocessing.text import TextConfig, length, normalize
 
 
 class JudgePairs(beam.DoFn):
@@ -44,7 +44,7 @@ class JudgePairs(beam.DoFn):
             for config in self._texts
         ]
         self._lengths = [
-            tf.function(lambda text, unit=config.unit: tokenize(text, unit).row_lengths(), input_signature=batch)
+            tf.function(lambda text, unit=config.unit: length(text, unit), input_signature=batch)
             for config in self._texts
         ]
 

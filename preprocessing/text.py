@@ -3,29 +3,49 @@
 Three pure functions, written with TensorFlow string operations only (so that they run inside a graph), and
 `TextProcessor`, which binds them to a vocabulary::
 
-    text ──normalize──▶ normalised text ──tokenize──▶ tokens ──lookup──▶ ids
-                        normalised text ◀─detokenize─ tokens ◀──gather── ids
+    text ──normalize──▶ normalised text ──tokenize──▶ words or characters ──lookup, segment──▶ ids
+                        normalised text ◀─detokenize─────── tokens ◀──────────gather────────── ids
 
-For normalised text ``detokenize(tokenize(text)) == text`` exactly, whatever the characters.
+A token is a word, a character, or a subword of one of three kinds: SentencePiece's unigram language model (Kudo 2018,
+arXiv:1804.10959) and byte pair encoding (Sennrich et al. 2016, arXiv:1508.07909), both of which write the space before
+a word as the mark U+2581, and WordPiece (Schuster and Nakajima 2012), which continues a word with ``##``::
+
+    character   d o n ' t ␣ s t o p .         bpe, unigram   ▁d on ' t ▁stop .
+    word        don ￭'￭ t stop ￭.             wordpiece      do ##n ￭ ##' ##￭ t stop ￭.
+
+For normalised text the tokens give back the text exactly, whatever the characters, unless one of them is unknown.
 
 Shapes: B sentences in a batch (may be 0), None tokens in one of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
 from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 
-Unit = Literal["word", "character"]
+Unit = Literal["word", "character", "unigram", "bpe", "wordpiece"]
 Normalization = Literal["nfkc", "nfc", "none"]
 
 JOINER = "\uffed"
 """Marks the side of a punctuation token on which no space stood. Never part of normalised text."""
 
-_LOOKS_LIKE_JOINER = "\u25a0"  # What NFKC turns a literal U+FFED (a halfwidth black square) into.
+SPACE_MARK = "\u2581"
+"""How SentencePiece writes a space, in front of each word. Never part of normalised text."""
+
+CONTINUATION = "##"
+"""How a WordPiece token begins that continues a word. No token of `tokenize` begins with two number signs."""
+
+SENTENCEPIECE_UNITS = ("unigram", "bpe")
+SUBWORD_UNITS = (*SENTENCEPIECE_UNITS, "wordpiece")
+"""Units whose vocabularies are learned from counted words, rather than being the most frequent ones."""
+
+_LOOK_ALIKES = {
+    JOINER: "\u25a0",  # What NFKC turns a literal U+FFED (a halfwidth black square) into.
+    SPACE_MARK: "\u2582",  # From the lower one eighth block to the lower one quarter block.
+}
 
 # Controls (among them NUL, tab, newline, U+0085), every Unicode space and line separator, and the byte order mark,
 # which the transcoder would otherwise strip from the front of a text, one at each call.
@@ -58,11 +78,11 @@ class TextConfig:
     """
 
     unit: Unit = "word"
-    """What a token is: a word or punctuation mark, or a single Unicode character (a space is one, too)."""
+    """What a token is: a word or punctuation mark, a single Unicode character (a space is one, too), or a subword."""
 
     normalization: Normalization = "nfkc"
-    """Unicode normalisation form. "nfkc" also unifies full-width, ligature and other look-alike forms; "none" is the
-    only one that works without tensorflow_text."""
+    """Unicode normalisation form. "nfkc" also unifies full-width, ligature and other look-alike forms; Words and
+    characters with "none" are all that works without tensorflow_text."""
 
     lowercase: bool = True
     """Whether upper case is given up."""
@@ -90,7 +110,8 @@ def normalize(text: tf.Tensor, config: TextConfig) -> tf.Tensor:
     if config.lowercase:
         # Lower case can open a composition that upper case has not: J + caron has no letter of its own, j + caron has.
         text = _normalize_unicode(_lower(text), config.normalization)
-    text = tf.strings.regex_replace(text, JOINER, _LOOKS_LIKE_JOINER)
+    for mark, look_alike in _LOOK_ALIKES.items():
+        text = tf.strings.regex_replace(text, mark, look_alike)
     return tf.strings.strip(tf.strings.regex_replace(text, _SPACES, " "))
 
 
@@ -114,17 +135,22 @@ def _lower(text: tf.Tensor) -> tf.Tensor:
 
 
 def tokenize(normalized: tf.Tensor, unit: Unit) -> tf.RaggedTensor:
-    """Splits normalised text into tokens: ``don't stop.`` into ``don ￭'￭ t stop ￭.`` or into eleven characters.
+    """Splits normalised text: ``don't stop.`` into ``don ￭'￭ t stop ￭.``, or eleven characters, or two words.
+
+    Those are the tokens themselves where the unit is a word or a character. Subwords are parts of them: WordPiece's of
+    the words and punctuation marks, SentencePiece's of whatever stands between two spaces.
 
     Args:
       normalized: what `normalize` returned, string (B).
       unit: what a token is.
 
     Returns:
-      Tokens, string (B, None). No token for an empty text.
+      Words or characters, string (B, None). None for an empty text.
     """
     if unit == "character":
         return tf.strings.unicode_split(normalized, "UTF-8")
+    if unit in SENTENCEPIECE_UNITS:
+        return tf.strings.split(normalized)
     text = tf.strings.regex_replace(normalized, " ", _SPACE)
     text = tf.strings.join([_SPACE, text, _SPACE])
     text = tf.strings.regex_replace(text, _PUNCTUATION, rf" {JOINER}\1{JOINER} ")
@@ -135,11 +161,16 @@ def tokenize(normalized: tf.Tensor, unit: Unit) -> tf.RaggedTensor:
     return tf.strings.split(tf.strings.regex_replace(text, _SPACE, " "))
 
 
+def length(normalized: tf.Tensor, unit: Unit) -> tf.Tensor:
+    """How long normalised texts are before there is a vocabulary: int64 (B), in characters, else in words."""
+    return tokenize(normalized, "character" if unit == "character" else "word").row_lengths()
+
+
 def detokenize(tokens: tf.RaggedTensor, unit: Unit) -> tf.Tensor:
-    """Writes tokens as text; the inverse of `tokenize`.
+    """Writes tokens as text; the inverse of splitting, whatever the unit.
 
     Args:
-      tokens: string (B, None).
+      tokens: words, characters or subwords, string (B, None).
       unit: what a token is.
 
     Returns:
@@ -147,48 +178,72 @@ def detokenize(tokens: tf.RaggedTensor, unit: Unit) -> tf.Tensor:
     """
     if unit == "character":
         return tf.strings.reduce_join(tokens, axis=-1)
-    return tf.strings.regex_replace(tf.strings.reduce_join(tokens, axis=-1, separator=" "), f" ?{JOINER} ?", "")
+    if unit in SENTENCEPIECE_UNITS:
+        text = tf.strings.reduce_join(tokens, axis=-1)
+        return tf.strings.strip(tf.strings.regex_replace(text, SPACE_MARK, " "))
+    text = tf.strings.reduce_join(tokens, axis=-1, separator=" ")
+    if unit == "wordpiece":
+        text = tf.strings.regex_replace(text, f" {CONTINUATION}", "")
+    return tf.strings.regex_replace(text, f" ?{JOINER} ?", "")
 
 
 class TextProcessor(tf.Module):
     """Text to ids and back, for one language: string -> ids -> string.
 
-    Everything it needs is in the graph (the vocabulary as constants), so a SavedModel that holds it as an attribute
-    needs no file beside it. Methods may be called eagerly or inside a `tf.function`.
+    Everything it needs is in the graph (the vocabulary as constants, SentencePiece's model as an attribute), so a
+    SavedModel that holds it as an attribute needs no file beside it. Methods may be called eagerly or inside a
+    `tf.function`; the constructor eagerly.
 
-    A literal ``<pad>`` or ``</s>`` in a text is ordinary text: the lookup does not know the special tokens.
+    A literal ``<pad>`` or ``</s>`` in a text is ordinary text: encoding does not know the special tokens.
 
     Args:
       tokens: the vocabulary in the order of its ids, the special tokens first.
       config: how text becomes tokens.
+      sentencepiece: SentencePiece's model, serialised, whose pieces are `tokens`; for its units only.
 
     Raises:
-      ValueError: the vocabulary does not begin with the special tokens.
+      ValueError: the vocabulary does not begin with the special tokens, or the model does not suit.
     """
 
-    def __init__(self, tokens: Sequence[str], config: TextConfig) -> None:
+    def __init__(self, tokens: Sequence[str], config: TextConfig, sentencepiece: bytes | None = None) -> None:
         super().__init__(name="text_processor")
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
             raise ValueError(
                 f"tokens must begin with {SPECIAL_TOKENS}; received {list(tokens[: len(SPECIAL_TOKENS)])}: "
                 "take them from preprocessing.vocabulary.read_vocabulary"
             )
+        if (sentencepiece is not None) != (config.unit in SENTENCEPIECE_UNITS):
+            raise ValueError(
+                f"sentencepiece must be a model with units {', '.join(SENTENCEPIECE_UNITS)}, else None; received "
+                f"{'None' if sentencepiece is None else 'a model'} with unit {config.unit}"
+            )
         self.config = config
         # A tuple: a list attribute of a tf.Module becomes a tracked wrapper, slow for 100,000 tokens.
         self.tokens: tuple[str, ...] = tuple(tokens)
         self.vocabulary_size = len(self.tokens)
+        if sentencepiece is not None:
+            self._sentencepiece = _sentencepiece_tokenizer(sentencepiece, self.tokens)
+            return
         ordinary = self.tokens[len(SPECIAL_TOKENS) :]
         ids = tf.range(len(SPECIAL_TOKENS), self.vocabulary_size, dtype=tf.int64)
         self._ids = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant(ordinary, tf.string), ids), default_value=UNKNOWN_ID
         )
+        if config.unit == "wordpiece":
+            self._wordpiece = _wordpiece_tokenizer(self._ids, longest=max(map(len, ordinary), default=1))
 
     def normalize(self, text: tf.Tensor) -> tf.Tensor:
         """Brings text into the form that is stored: string (B) -> string (B)."""
         return normalize(text, self.config)
 
     def tokens_of(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Normalises and splits: string (B) -> string (B, None), known to the vocabulary or not."""
+        """Normalises and splits: string (B) -> string (B, None).
+
+        Words and characters are shown whether the vocabulary knows them or not, unknown parts of words as ``<unk>``.
+        """
+        if self.config.unit in SUBWORD_UNITS:
+            ids = self.encode(text)
+            return ids.with_values(tf.gather(tf.constant(self.tokens), ids.values))
         return tokenize(self.normalize(text), self.config.unit)
 
     def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -197,7 +252,18 @@ class TextProcessor(tf.Module):
 
     def encode_normalized(self, normalized: tf.Tensor) -> tf.RaggedTensor:
         """The same for text that `normalize` returned: string (B) -> int64 ids (B, None), without start and end."""
-        return self._ids.lookup(tokenize(normalized, self.config.unit))
+        if self.config.unit in SENTENCEPIECE_UNITS:
+            return self.encode_words(normalized)
+        words = tokenize(normalized, self.config.unit)
+        if self.config.unit == "wordpiece":
+            return words.with_values(self.encode_words(words.values)).merge_dims(1, 2)
+        return self._ids.lookup(words)
+
+    def encode_words(self, words: tf.Tensor) -> tf.RaggedTensor:
+        """Subword units: what `tokenize` returned, one by one: string (W) -> int64 ids (W, None)."""
+        if self.config.unit == "wordpiece":
+            return self._wordpiece.tokenize(words)
+        return tf.cast(self._sentencepiece.tokenize(words), tf.int64)
 
     def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """Writes ids as text: everything before the first end; no padding, no start; ``<unk>`` for an unknown id.
@@ -215,3 +281,32 @@ class TextProcessor(tf.Module):
         # The constant is made here, not in the constructor, for a graph to own its copy.
         words = tf.gather(tf.constant(self.tokens), tf.where(known, kept.values, UNKNOWN_ID))
         return detokenize(kept.with_values(words), self.config.unit)
+
+
+def _sentencepiece_tokenizer(model: bytes, tokens: tuple[str, ...]) -> Any:
+    import tensorflow_text  # Here, as in `_normalize_unicode`.
+
+    tokenizer = tensorflow_text.SentencepieceTokenizer(model)
+    pieces = [piece.decode() for piece in tokenizer.id_to_string(tf.range(tokenizer.vocab_size())).numpy()]
+    if tuple(pieces) != tokens:
+        raise ValueError(
+            f"sentencepiece must be a model of the {len(tokens)} tokens, in their order; received one of {len(pieces)} "
+            "pieces: take both from the same folder"
+        )
+    return tokenizer
+
+
+def _wordpiece_tokenizer(ids: tf.lookup.StaticHashTable, longest: int) -> Any:
+    import tensorflow_text
+
+    return tensorflow_text.WordpieceTokenizer(
+        ids,
+        suffix_indicator=CONTINUATION,
+        # A word may be as long as a text: where no spaces are written, a clause is one.
+        max_bytes_per_word=2**31 - 1,
+        max_chars_per_token=longest,
+        token_out_type=tf.int64,
+        unknown_token=SPECIAL_TOKENS[UNKNOWN_ID],
+        # Only the unknown characters are lost, not the word around them.
+        split_unknown_characters=True,
+    )

@@ -1,10 +1,11 @@
 """Transform: text-only records become vocabularies and records with ids, in two Beam pipelines.
 
-    SPLIT-*.tfrecord.gz ─▶ CountTokens ─▶ TopTokens ─▶ {source,target}.vocabulary.tsv   (split train)
-    SPLIT-*.tfrecord.gz ─▶ EncodePairs ─▶ WriteShards ─▶ SPLIT-*.tfrecord.gz with ids  (every split)
+    SPLIT-*.tfrecord.gz ─▶ CountTokens ─▶ TopTokens ─▶ Learn ─┬─▶ {source,target}.vocabulary.tsv       (split train)
+                                                              └─▶ DrawSegmentations ─▶ *.segmentations.tsv
+    SPLIT-*.tfrecord.gz ─▶ EncodePairs ─▶ WriteShards ─▶ SPLIT-*.tfrecord.gz with ids                  (every split)
 
 The vocabularies reach the workers of the second pipeline as files, not as a side input: not every runner combines
-those.
+those. Segmentations are drawn where the configuration asks for subword regularisation, and used by training alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +16,25 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.combiners import ToList
 
 from preprocessing.beam_run import run
+from preprocessing.counting import BATCH, CountTokens, TopTokens
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, Record, WriteShards, from_example, record_files, splits_of, to_example
+from preprocessing.learning import VocabularyOptions, write_vocabularies
 from preprocessing.records import read_records
-from preprocessing.text import TextConfig, TextProcessor
+from preprocessing.segmentation_table import segmentation_file, segmentation_line, write_segmentations
+from preprocessing.subword_sampling import WordSampler
+from preprocessing.text import SUBWORD_UNITS, TextConfig
 from preprocessing.vocabulary import (
-    BATCH,
     SIDES,
-    CountTokens,
-    TopTokens,
+    TokenCount,
+    read_bytes,
+    read_processor,
     read_vocabulary,
+    sentencepiece_file,
     vocabulary_file,
-    write_vocabulary,
 )
 
 
@@ -37,35 +43,36 @@ class TransformOptions:
     """What Transform does.
 
     Raises:
-      ValueError: a number is below 1.
+      ValueError: a number is below 1, or a joint vocabulary is asked for with two sets of options.
     """
 
-    source: TextConfig
-    """How the source language is turned into tokens."""
+    source: VocabularyOptions
+    """How the source language is turned into tokens, and which get an id."""
 
-    target: TextConfig
-    """How the target language is turned into tokens."""
+    target: VocabularyOptions
+    """The same of the target language."""
 
-    source_min_count: int = 1
-    """How often a source token has to be seen in training to get an id of its own."""
+    joint: bool = False
+    """Whether both sides share one vocabulary, made from the texts of both."""
 
-    target_min_count: int = 1
-    """How often a target token has to be seen in training to get an id of its own."""
+    max_words: int = 500_000
+    """Subword units: how many distinct words are kept in memory, the most frequent ones, to learn from and to draw
+    segmentations of."""
 
-    source_max_size: int | None = None
-    """How many source tokens get an id at most, the special ones not counted; `None` is all."""
-
-    target_max_size: int | None = None
-    """How many target tokens get an id at most, the special ones not counted; `None` is all."""
+    segmentations: int = 32
+    """How many segmentations of each word are drawn, where a side asks for that."""
 
     shards: int = 1
     """Over how many files the training pairs are spread; the other splits are one file each."""
 
     def __post_init__(self) -> None:
-        for name in ("source_min_count", "target_min_count", "source_max_size", "target_max_size", "shards"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1; received {value}")
+        for name in ("max_words", "segmentations", "shards"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}")
+        if self.joint and self.source != self.target:
+            raise ValueError(
+                f"joint must be False where source and target differ; received {self.source} and {self.target}"
+            )
 
 
 def transform(
@@ -84,7 +91,7 @@ def transform(
       ``pairs_read`` (by either pipeline), ``tokens_counted``, ``records_written_SPLIT``.
 
     Raises:
-      DataError: there are no records of split train, a record is damaged, or no token is left for a vocabulary.
+      DataError: there are no records of split train, a record is damaged, or no vocabulary can be made of them.
     """
     files = {split: record_files(examples_dir, split) for split in splits_of(examples_dir)}
     if TRAIN not in files:
@@ -103,18 +110,27 @@ def _build_vocabularies(
     pipeline: beam.Pipeline, files: Sequence[str], output_dir: str, options: TransformOptions
 ) -> None:
     pairs = pipeline | "ReadTrain" >> ReadPairRecords({TRAIN: files})
-    sides = (
-        ("source", options.source, options.source_max_size, options.source_min_count),
-        ("target", options.target, options.target_max_size, options.target_min_count),
-    )
-    for side, config, max_size, min_count in sides:
-        _ = (
+    for sides in [SIDES] if options.joint else [(side,) for side in SIDES]:
+        label, made = "+".join(sides), getattr(options, sides[0])
+        # Rare words teach no subwords, but segmentations are drawn of them, too.
+        kept = (options.max_words, 1) if made.text.unit in SUBWORD_UNITS else (made.max_size, made.min_count)
+        top = (
             pairs
-            | f"Text/{side}" >> beam.Map(_text_of, side).with_output_types(str)
-            | f"CountTokens/{side}" >> CountTokens(config)
-            | f"TopTokens/{side}" >> TopTokens(max_size, min_count)
-            | f"WriteVocabulary/{side}" >> beam.Map(_write_vocabulary, vocabulary_file(output_dir, side))
+            | f"Text/{label}" >> beam.FlatMap(_texts_of, sides).with_output_types(str)
+            | f"CountTokens/{label}" >> CountTokens(made.text)
+            | f"TopTokens/{label}" >> TopTokens(*kept)
+            | f"Learn/{label}" >> beam.Map(_learn, output_dir, sides, made)
         )
+        if made.samples:
+            _ = (
+                top
+                | f"Words/{label}" >> beam.FlatMap(_words_of).with_output_types(str)
+                | f"Spread/{label}" >> beam.Reshuffle()
+                | f"DrawSegmentations/{label}"
+                >> beam.ParDo(DrawSegmentations(sentencepiece_file(output_dir, sides[0]), made, options.segmentations))
+                | f"Collect/{label}" >> ToList()
+                | f"WriteSegmentations/{label}" >> beam.Map(_write_segmentations, output_dir, sides)
+            )
 
 
 def _encode_splits(
@@ -130,14 +146,48 @@ def _encode_splits(
         _ = encoded[split] | f"Write/{split}" >> WriteShards(output_dir, split, options.shards if split == TRAIN else 1)
 
 
-def _text_of(pair: tuple[str, Record], side: str) -> str:
-    record = pair[1]
-    return record.source if side == "source" else record.target
+def _texts_of(pair: tuple[str, Record], sides: Sequence[str]) -> list[str]:
+    return [getattr(pair[1], side) for side in sides]
 
 
-def _write_vocabulary(counts: list[tuple[str, int]], path: str) -> str:
-    write_vocabulary(path, counts)
-    return path
+def _learn(
+    counts: list[TokenCount], output_dir: str, sides: Sequence[str], options: VocabularyOptions
+) -> list[TokenCount]:
+    write_vocabularies(counts, output_dir, sides, options)
+    return counts
+
+
+def _words_of(counts: list[TokenCount]) -> list[str]:
+    return [word for word, _ in counts]
+
+
+def _write_segmentations(lines: list[str], output_dir: str, sides: Sequence[str]) -> None:
+    for side in sides:
+        write_segmentations(segmentation_file(output_dir, side), lines)
+
+
+class DrawSegmentations(beam.DoFn):
+    """Words -> lines of a file of segmentations.
+
+    Args:
+      model: path of the SentencePiece model.
+      options: with what probabilities.
+      number: of draws for each word.
+    """
+
+    def __init__(self, model: str, options: VocabularyOptions, number: int) -> None:
+        self._model = model
+        self._options = options
+        self._number = number
+        self._sampler: WordSampler | None = None
+
+    def process(self, word: str) -> Iterator[str]:
+        """Loads the model with the first word: only that proves that it has been written."""
+        if self._sampler is None:
+            self._sampler = WordSampler(
+                read_bytes(self._model), self._options.bpe_dropout, self._options.sampling_alpha
+            )
+        yield segmentation_line(word, self._sampler.draw(word, self._number))
 
 
 class ReadPairRecords(beam.PTransform[PBegin, PCollection[tuple[str, Record]]]):
@@ -187,11 +237,11 @@ class EncodePairs(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the vocabularies and traces the two graphs, once per worker."""
-        self._encode_source = self._encoder("source", self._options.source)
-        self._encode_target = self._encoder("target", self._options.target)
+        self._encode_source = self._encoder("source", self._options.source.text)
+        self._encode_target = self._encoder("target", self._options.target.text)
 
     def _encoder(self, side: str, config: TextConfig) -> tf.types.experimental.PolymorphicFunction:
-        processor = TextProcessor(read_vocabulary(vocabulary_file(self._vocabulary_dir, side)), config)
+        processor = read_processor(self._vocabulary_dir, side, config)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def encode(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -199,7 +249,7 @@ class EncodePairs(beam.DoFn):
             ids = processor.encode_normalized(normalized)
             return normalized, ids.values, ids.row_splits
 
-        # The graph looks the table up but does not keep it alive.
+        # The graph looks tables up but does not keep them alive.
         encode.processor = processor
         return encode
 

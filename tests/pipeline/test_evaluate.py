@@ -12,7 +12,6 @@ from pipeline.input_data import texts
 from pipeline.model_files import build_model, build_translator, load_model, save_model, text_processor
 from pipeline.preprocess import generate, transform
 from pipeline.translate import translate_texts
-from preprocessing.vocabulary import vocabulary_file
 from tests.pipeline.conftest import small_config
 from tests.pipeline.test_metrics import distance
 
@@ -131,7 +130,7 @@ def test_token_counts_of_words_are_those_of_the_records(config, transform_dir, t
     from pipeline.metrics import perplexity_per_word
 
     figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
-    target = text_processor(config.target, vocabulary_file(transform_dir, "target"))
+    target = text_processor(config, transform_dir, "target")
     references = [reference for _, reference in texts(transform_dir, "test")]
     tokens = int(target.encode(tf.constant(references)).flat_values.shape[0]) + len(references)
     nll = tokens * math.log(figures["perplexity"])

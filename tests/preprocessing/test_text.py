@@ -178,7 +178,9 @@ def test_a_vocabulary_without_specials_is_refused():
 
 
 def test_a_wrong_config_is_refused():
-    with pytest.raises(ValueError, match="unit must be one of word, character; received 'syllable'"):
+    with pytest.raises(
+        ValueError, match="unit must be one of word, character, unigram, bpe, wordpiece; received 'syllable'"
+    ):
         TextConfig(unit="syllable")
     with pytest.raises(ValueError, match="normalization"):
         TextConfig(normalization="nfd")

@@ -7,6 +7,7 @@ import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.examples import from_example, record_files, to_example
+from preprocessing.learning import VocabularyOptions
 from preprocessing.records import read_records, write_records
 from preprocessing.special_tokens import SPECIAL_TOKENS
 from preprocessing.text import TextConfig
@@ -14,7 +15,9 @@ from preprocessing.transform import TransformOptions, transform
 from preprocessing.vocabulary import read_vocabulary, vocabulary_file
 
 OPTIONS = TransformOptions(
-    source=TextConfig(), target=TextConfig(unit="character"), source_min_count=2, source_max_size=50, shards=3
+    source=VocabularyOptions(text=TextConfig(), min_count=2, max_size=50),
+    target=VocabularyOptions(text=TextConfig(unit="character")),
+    shards=3,
 )
 CORPUS = {
     "train": [(f"Wort{line % 60} und wort{line % 7} .", f"word{line % 60}!") for line in range(400)],
@@ -91,7 +94,8 @@ def test_four_worker_processes_give_the_same_bytes(transformed, tmp_path):
 
 def test_no_ordinary_token_is_a_clear_error(tmp_path):
     examples = write_corpus(tmp_path / "examples", {"train": [("a", "b")]})
-    options = TransformOptions(source=TextConfig(), target=TextConfig(), source_min_count=2)
+    words = VocabularyOptions(text=TextConfig(), min_count=2)
+    options = TransformOptions(source=words, target=words)
     with pytest.raises(DataError, match=r"source\.vocabulary\.tsv.*minimum count") as caught:
         transform(examples, str(tmp_path / "out"), options)
     assert "\n" not in str(caught.value)
@@ -104,7 +108,12 @@ def test_without_training_records_nothing_starts(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["source_min_count", "target_max_size", "shards"])
+@pytest.mark.parametrize("name", ["max_words", "segmentations", "shards"])
 def test_options_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1; received 0"):
-        TransformOptions(source=TextConfig(), target=TextConfig(), **{name: 0})
+        TransformOptions(source=OPTIONS.source, target=OPTIONS.source, **{name: 0})
+
+
+def test_a_joint_vocabulary_has_one_set_of_options():
+    with pytest.raises(ValueError, match="joint must be False where source and target differ"):
+        TransformOptions(source=OPTIONS.source, target=OPTIONS.target, joint=True)

@@ -1,34 +1,20 @@
-"""Vocabularies: counted right, ordered the same way always, and refused when broken."""
+"""Files of vocabularies: kept as they are, and refused when broken."""
 
-import pickle
-import random
-from collections import Counter
-
-import apache_beam as beam
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from preprocessing.beam_run import run
 from preprocessing.errors import DataError
+from preprocessing.learning import VocabularyOptions, learn_sentencepiece
 from preprocessing.special_tokens import SPECIAL_TOKENS
 from preprocessing.text import TextConfig
-from preprocessing.vocabulary import CountTokens, TopTokens, TopTokensFn, read_vocabulary, write_vocabulary
+from preprocessing.vocabulary import read_processor, read_vocabulary, sentencepiece_file, write_vocabulary
 
 HEAD = "".join(f"{token}\t0\n" for token in SPECIAL_TOKENS)
 
 
-def expected_top(counts, max_size, min_count=1):
-    kept = [entry for entry in counts if entry[1] >= min_count]
-    return sorted(kept, key=lambda entry: (-entry[1], entry[0].encode()))[:max_size]
-
-
 def test_a_file_survives(tmp_path):
     path = str(tmp_path / "v.tsv")
-    write_vocabulary(path, [("b", 2), (" ", 5), ("漢", 2), ("\U0001f468", 2), ("\uffed.", 2), ("a", 9)])
-    # U+FFED comes before U+1F468, as in UTF-8 and unlike in UTF-16.
-    assert read_vocabulary(path) == [*SPECIAL_TOKENS, "a", " ", "b", "漢", "\uffed.", "\U0001f468"]
+    write_vocabulary(path, [("a", 9), (" ", 5), ("漢", 2), ("\U0001f468", 3), ("\uffed.", 0)])
+    assert read_vocabulary(path) == [*SPECIAL_TOKENS, "a", " ", "漢", "\U0001f468", "\uffed."]
     assert (tmp_path / "v.tsv").read_text().startswith(HEAD + "a\t9\n \t5\n")
 
 
@@ -70,60 +56,11 @@ def test_what_no_file_can_hold_is_not_written(tmp_path, counts):
     assert not list(tmp_path.iterdir())
 
 
-def test_tokens_are_counted_and_ranked():
-    texts = ["B a a .", "a, b", "", "<pad> c"]
-    counts = {"a": 3, "b": 2, ".": 1, "\uffed,": 1, "<\uffed": 1, "pad": 1, "\uffed>": 1, "c": 1}
-
-    def build(pipeline):
-        counted = pipeline | beam.Create(texts) | CountTokens(TextConfig())
-        assert_that(counted, equal_to(list(counts.items())), label="counts")
-        top = counted | TopTokens(5, 1)
-        assert_that(top, equal_to([expected_top(counts.items(), 5)]), label="top")
-        frequent = counted | "Frequent" >> TopTokens(None, 2)
-        assert_that(frequent, equal_to([[("a", 3), ("b", 2)]]), label="frequent")
-
-    assert run(build)["tokens_counted"] == sum(counts.values())
-
-
-def test_nothing_gives_an_empty_list():
-    def build(pipeline):
-        top = pipeline | beam.Create([], reshuffle=False) | CountTokens(TextConfig()) | TopTokens(5, 1)
-        assert_that(top, equal_to([[]]))
-
-    run(build)
-
-
-@settings(deadline=None)
-@given(
-    tokens=st.lists(st.text(alphabet="ab漢\uffed\U0001f468", min_size=1, max_size=3), unique=True, max_size=40),
-    max_size=st.sampled_from([1, 2, 7, None]),
-    seed=st.integers(0, 1000),
-)
-def test_any_order_of_merging_gives_the_same(tokens, max_size, seed):
-    chance = random.Random(seed)
-    counts = [(token, chance.randint(1, 3)) for token in tokens]
-    parts = [[] for _ in range(4)]
-    for entry in counts:
-        chance.choice(parts).append(entry)
-    top = pickle.loads(pickle.dumps(TopTokensFn(max_size)))
-    accumulators = []
-    for part in parts:
-        accumulator = top.create_accumulator()
-        for entry in part:
-            accumulator = top.add_input(accumulator, entry)
-        accumulators.append(pickle.loads(pickle.dumps(accumulator)))
-    first = top.merge_accumulators(accumulators[:2])
-    merged = top.merge_accumulators([accumulators[3], first, accumulators[2]])
-    assert top.extract_output(merged) == expected_top(counts, max_size)
-
-
-def test_the_heap_is_bounded_and_right_beyond_its_bound():
-    top = TopTokensFn(10)
-    counts = Counter({f"t{number}": number % 997 for number in range(20_000)})
-    accumulator = top.create_accumulator()
-    longest = 0
-    for entry in counts.items():
-        accumulator = top.add_input(accumulator, entry)
-        longest = max(longest, len(accumulator))
-    assert longest < 2000
-    assert top.extract_output(accumulator) == expected_top(counts.items(), 10)
+def test_a_subword_vocabulary_needs_its_model(tmp_path):
+    write_vocabulary(str(tmp_path / "source.vocabulary.tsv"), [("\u2581a", 3)])
+    with pytest.raises(DataError, match=r"source\.sentencepiece\.model: the vocabulary cannot be read; run Transform"):
+        read_processor(tmp_path, "source", TextConfig(unit="bpe"))
+    with open(sentencepiece_file(tmp_path, "source"), "wb") as file:
+        file.write(learn_sentencepiece([("ab", 3)], VocabularyOptions(text=TextConfig(unit="bpe"), max_size=9)))
+    with pytest.raises(DataError, match=r"source\.vocabulary\.tsv and its SentencePiece model do not belong together"):
+        read_processor(tmp_path, "source", TextConfig(unit="bpe"))
