@@ -122,7 +122,6 @@ def test_the_order_of_references_does_not_matter(text, alternatives, others):
         assert values(names, translations, [list(order), *rest]) == pytest.approx(expected)
     more = values(names, translations, [[*alternatives, text], *rest])  # one more that is right
     assert more["word_error_rate"] <= expected["word_error_rate"]
-    assert more["phone_error_rate"] <= expected["phone_error_rate"] + 1e-12
 
 
 @settings(deadline=None)
