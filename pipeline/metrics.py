@@ -82,7 +82,7 @@ def bleu(translations: Sequence[str], references: References, target: TextSectio
 
 
 def chrf(translations: Sequence[str], references: References, target: TextSection) -> Score:
-    """The F-score of character n-grams (Popović 2015), chrF2."""
+    """The F-score of character n-grams (Popović 2015), chrF2; of references that are equally good the first counts."""
     return _sacrebleu(CHRF(lowercase=target.lowercase), translations, references, _plain_track(target))
 
 
