@@ -90,6 +90,11 @@ class Decoder(keras.layers.Layer):
         """All its `Recurrent` layers."""
         return []
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether steps and whole sequences come with attention weights over the source tokens."""
+        return False
+
     def prepare(self, memory: SourceMemory) -> Any:
         """What `advance` wants of the source, computed once a sentence."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
+from models.dropout import drop, fold_in
 from models.embedding import TokenEmbedding
 from models.packing import pack, pack_lengths, unpack
 from models.stack import RecurrentStack
@@ -52,6 +53,7 @@ class RecurrentEncoder(keras.layers.Layer):
         """See the class."""
         packing = pack_lengths(source_lengths, tf.shape(source_ids)[1])
         vectors = self.embedding.lookup()(pack(source_ids, packing))  # --> [N, E]
+        vectors = drop(vectors, self.stack.arguments["dropout"], fold_in(dropout_seed, 0))
         states = self.stack.zero_states(tf.shape(source_ids)[0])
         outputs, final_states = self.stack.unroll(vectors, packing, states, dropout_seed)
         return SourceMemory(unpack(outputs, packing), tf.cast(source_lengths, tf.int32), final_states)

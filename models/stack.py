@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from models.cells import CellState
+from models.cells import CellState, Product, product
 from models.dropout import drop, fold_in
 from models.packing import Packing
 from models.recurrence import LAYERS, CellName
 
-StackStep = Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]
+StackStep = Callable[..., tuple[tf.Tensor, tuple[CellState, ...]]]
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -23,7 +23,7 @@ class RecurrentStack(keras.layers.Layer):
         hidden_size: hidden size H of every layer.
         num_layers: number of layers.
         cell: `"lstm"` or `"gru"`.
-        dropout: share of the inputs of every layer that training drops.
+        dropout: share of the outputs between layers that training drops; inputs are the caller's to drop.
         init_scale: every weight starts uniform in ±`init_scale`; `None` for Keras' defaults.
         cudnn: see `models.recurrence.Recurrent`.
     """
@@ -71,16 +71,20 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def stepper(self) -> StackStep:
-        """A function for one time step without dropout; to be made outside a loop.
+    def stepper(self, multiply: Product = product) -> StackStep:
+        """A function for one time step; to be made outside a loop. `multiply` computes its matrix products.
 
-        It takes vectors `[B, I]` and states, and returns the top layer's output `[B, H]` and the new states.
+        It takes vectors `[B, I]`, states, and a seed if there is to be dropout, `[2]` int32 and another one each step.
+        It returns the top layer's output `[B, H]` and the new states.
         """
-        steps = [layer.stepper() for layer in self.layers]
+        steps = [layer.stepper(multiply) for layer in self.layers]
 
-        def step(outputs: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
+        def step(
+            outputs: tf.Tensor, states: tuple[CellState, ...], dropout_seed: tf.Tensor | None = None
+        ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
-            for layer_step, state in zip(steps, states, strict=True):
+            for index, (layer_step, state) in enumerate(zip(steps, states, strict=True)):
+                outputs = self._drop(outputs, index, dropout_seed)
                 outputs, state = layer_step(outputs, state)
                 new_states.append(state)
             return outputs, tuple(new_states)
@@ -107,10 +111,14 @@ class RecurrentStack(keras.layers.Layer):
         """
         outputs, final_states = inputs, []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
+            outputs = self._drop(outputs, index, dropout_seed)
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
         return outputs, tuple(final_states)
+
+    def _drop(self, inputs: tf.Tensor, index: int, dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Dropout of the inputs of layer `index`, if they are another layer's outputs."""
+        return drop(inputs, self.arguments["dropout"], fold_in(dropout_seed, index)) if index else inputs
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

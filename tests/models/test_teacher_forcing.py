@@ -86,14 +86,15 @@ def test_extreme_ratios(kind):
     assert not draw_coins(tf.constant(0.0), shape, kind, seed).numpy()[:, 1:].any()
 
 
-def make_model(cell: str, layers: int = 2, dropout: float = 0.0, **options) -> Seq2Seq:
+def make_model(cell: str = "lstm", layers: int = 2, dropout: float = 0.0, network=None, **options) -> Seq2Seq:
     keras.utils.set_random_seed(5)
     return Seq2Seq(
         source_vocabulary_size=11,
         target_vocabulary_size=13,
         start_id=2,
         **options,
-        network=RecurrentNetwork(
+        network=network
+        or RecurrentNetwork(
             embedding_size=6,
             hidden_size=8,
             num_layers=layers,
@@ -138,7 +139,12 @@ def classic_loop(model: Seq2Seq, batch, gold):
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(("dtype", "atol"), [("float64", 1e-13), ("float32", 1e-5)])
 def test_roll_out_and_unroll_equal_the_classic_loop(cell, kind, ratio, dtype, atol):
-    model, batch = make_model(cell, dtype=dtype), make_batch([5, 1, 3], [7, 2, 4])
+    check_against_the_classic_loop(make_model(cell, dtype=dtype), kind, ratio, atol)
+
+
+def check_against_the_classic_loop(model, kind, ratio, atol):
+    """Inputs, loss and every gradient."""
+    batch = make_batch([5, 1, 3], [7, 2, 4])
     gold = draw_coins(tf.constant(ratio), tf.shape(batch["target_ids"]), kind, tf.constant([1, 2]))
 
     real = tf.sequence_mask(batch["target_lengths"])
@@ -160,10 +166,10 @@ def test_roll_out_and_unroll_equal_the_classic_loop(cell, kind, ratio, dtype, at
     inputs, value, gradients = ours()
     gold_inputs = shift_right(batch["target_ids"], 2)
     np.testing.assert_array_equal(inputs, np.where(real, expected_inputs, gold_inputs))
-    assert value.dtype == dtype and float(value) == pytest.approx(float(expected), abs=atol)
+    assert value.dtype == model.variable_dtype and float(value) == pytest.approx(float(expected), abs=atol)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         found, wanted = (tf.convert_to_tensor(values) for values in (gradient, expected_gradient))
-        assert float(tf.norm(wanted)) > 1e-3
+        assert float(tf.norm(wanted)) > 1e-4
         np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
     if ratio == 1.0:
         np.testing.assert_array_equal(inputs, gold_inputs)
