@@ -11,9 +11,13 @@ Types: matrix products have the kernels' type, bfloat16 under a mixed policy; so
 pre-activations, which go into further products. States and activations have the state's type, float32.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+
+Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Values `[N, I]` and a kernel `[I, O]` to their matrix product `[N, O]`, as `product` computes it."""
 
 
 def product(values: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -159,8 +163,16 @@ def gru_forward(
     Returns:
         The new state, and what `gru_backward` needs.
     """
-    x_z, x_r, x_n = _parts(projected, 3, state.hidden.dtype)
     inner = product(state.hidden, recurrent_kernel) + tf.cast(recurrent_bias, recurrent_kernel.dtype)
+    return gru_gates(projected, inner, state)
+
+
+def gru_gates(projected: tf.Tensor, inner: tf.Tensor, state: GRUState) -> tuple[GRUState, GRUSaved]:
+    """The part of `gru_forward` after its matrix products.
+
+    `projected` and `inner` `[B, 3H]` are the shares of the input and of the state, biases included.
+    """
+    x_z, x_r, x_n = _parts(projected, 3, state.hidden.dtype)
     inner_z, inner_r, inner_n = _parts(inner, 3, state.hidden.dtype)
     z, r = tf.sigmoid(x_z + inner_z), tf.sigmoid(x_r + inner_r)
     n = tf.tanh(x_n + r * inner_n)

@@ -5,7 +5,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from models.dropout import check_rates, drop_words, fold_in
+from models.dropout import check_rates, drop_packed, drop_words, fold_in
 from models.embedding import TokenEmbedding
 from models.packing import mirror, pack, pack_lengths, swap, unpack
 from models.stack import RecurrentStack
@@ -64,12 +64,14 @@ class RecurrentEncoder(keras.layers.Layer):
     ) -> SourceMemory:
         """See the class."""
         packing = pack_lengths(source_lengths, tf.shape(source_ids)[1])
-        word_seed, stack_seed = (fold_in(dropout_seed, place) for place in range(2))
+        word_seed, vector_seed, stack_seed = (fold_in(dropout_seed, place) for place in range(3))
         ids = pack(source_ids, packing)
         if self.reverse_source:
             places = mirror(packing, kept=1)
             ids = tf.gather(ids, places)
         vectors = drop_words(self.embedding.lookup()(ids), self.word_dropout, word_seed)  # --> [N, E]
+        rate, variational = self.stack.arguments["dropout"], self.stack.arguments["variational_dropout"]
+        vectors = drop_packed(vectors, rate, vector_seed, packing, variational)
         states = self.stack.zero_states(tf.shape(source_ids)[0])
         outputs, final_states = self.stack.unroll(vectors, packing, states, stack_seed)
         if self.reverse_source:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import keras
 
+from models.attention import AttentionKind
 from models.decoder import Decoder
 from models.embedding import TokenEmbedding
 from models.encoder import RecurrentEncoder
 from models.recurrence import CellName
-from models.recurrent_decoder import RecurrentDecoder
+from models.recurrent_decoder import ContextPooling, ContextUse, RecurrentDecoder
 from models.token_wise import Activation
 from models.transformer import TransformerEncoder
 from models.transformer_decoder import TransformerDecoder
@@ -83,7 +84,7 @@ def token_embeddings(
 @keras.saving.register_keras_serializable(package="heliograph")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecurrentNetwork(Network):
-    """Two recurrent stacks (Sutskever et al. 2014; Cho et al. 2014)."""
+    """Two recurrent stacks; what the decoder sees of the source beyond its initial state is an option."""
 
     cell: CellName = "lstm"
     """`"lstm"` or `"gru"`."""
@@ -118,6 +119,16 @@ class RecurrentNetwork(Network):
     """Every weight starts uniform in ±`init_scale`; `None` for Keras' defaults."""
     tied: TiedEmbeddings = "none"
     """Whether the projection's kernel is the target embedding, and the source's embedding, too."""
+    attention: Literal["none"] | AttentionKind = "none"
+    """How the decoder looks at the source's tokens; see `models.attention` and `RecurrentDecoder`."""
+    input_feeding: bool = False
+    """Whether a decoder step's features are an input of the next one."""
+    context: ContextUse = "initial"
+    """Whether a vector of the whole source enters every decoder step, or the initial state alone."""
+    context_from: ContextPooling = "final"
+    """What that vector is."""
+    output_size: int = 0
+    """Units of a tanh layer before the projection to the vocabulary; 0 for none."""
 
     def layers(
         self, source_vocabulary_size: int, target_vocabulary_size: int, dtype: Any, cudnn: bool
@@ -157,8 +168,14 @@ class RecurrentNetwork(Network):
         )
         decoder = RecurrentDecoder(
             target,
+            memory_size=encoder.stack.output_size,
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
+            attention=self.attention,
+            input_feeding=self.input_feeding,
+            context=self.context,
+            context_from=self.context_from,
+            output_size=self.output_size,
             tied=self.tied != "none",
             bridge_size=encoder.stack.state_size if self.bridge == "dense" else None,
             output_dropout=self.output_dropout,

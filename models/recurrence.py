@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from models import cells
-from models.cells import CellState, product
+from models.cells import CellState, Product, product
 from models.cudnn import run_cudnn, why_not_cudnn
 from models.initializers import bias_initializer, weight_initializer
 from models.packing import Packing, any_rows
@@ -274,20 +274,12 @@ class Recurrent(keras.layers.Layer):
         state_type = CELLS[self.cell].state_type
         return state_type(*(tf.zeros([batch_size, self.units], self.variable_dtype) for _ in state_type._fields))
 
-    def stepper(self) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
         """A function for one time step: inputs `[B, I]` and a state to the output `[B, H]` and the new state.
 
-        Made outside a loop, it casts the weights once and not at every step.
+        Made outside a loop, it casts the weights once and not at every step. `multiply` computes its matrix products.
         """
-        weights = self._weights().cast(self.compute_dtype)
-        forward = CELLS[self.cell].forward
-
-        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-            projected = product(inputs, weights.kernel) + weights.input_bias
-            state, _ = forward(projected, state, weights.recurrent_kernel, weights.recurrent_bias)
-            return state.hidden, state
-
-        return step
+        raise NotImplementedError
 
     def unroll(self, inputs: tf.Tensor, packing: Packing, state: Any) -> tuple[tf.Tensor, Any]:
         """Whole sequences at once.
@@ -332,14 +324,14 @@ class LSTM(Recurrent):
             zeros, ones = tf.zeros(self.units), tf.ones(self.units)
             self.bias.assign(tf.concat([zeros, ones, zeros, zeros], axis=0))
 
-    def stepper(self) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
         """See base class. One product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
         weights = self._weights().cast(self.compute_dtype)
         kernel = tf.concat([weights.kernel, weights.recurrent_kernel], axis=0)  # --> [I + H, 4H]
 
         def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
             joined = tf.concat([tf.cast(values, kernel.dtype) for values in (inputs, state.hidden)], axis=-1)
-            state, _ = cells.lstm_gates(product(joined, kernel) + weights.input_bias, state)
+            state, _ = cells.lstm_gates(multiply(joined, kernel) + weights.input_bias, state)
             return state.hidden, state
 
         return step
@@ -350,6 +342,18 @@ class GRU(Recurrent):
     """Gated recurrent unit with the weights of `keras.layers.GRU(reset_after=True)`; see `Recurrent`."""
 
     cell: CellName = "gru"
+
+    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+        """See base class."""
+        weights = self._weights().cast(self.compute_dtype)
+
+        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+            projected = multiply(inputs, weights.kernel) + weights.input_bias
+            inner = multiply(state.hidden, weights.recurrent_kernel) + weights.recurrent_bias
+            state, _ = cells.gru_gates(projected, inner, state)
+            return state.hidden, state
+
+        return step
 
 
 LAYERS: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU}

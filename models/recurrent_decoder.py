@@ -1,44 +1,80 @@
-"""The recurrent decoder: a stack that starts from the encoder's final states (Sutskever et al. 2014)."""
+"""The recurrent decoder: a stack that starts from the encoder's final states, with or without attention."""
 
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import keras
 import tensorflow as tf
 
+from models.attention import Attention, AttentionKind, by_sentence
 from models.bridge import DenseBridge
-from models.cells import CellState
+from models.cells import CellState, Product, product
 from models.decoder import Decoder, DecoderSteps
 from models.dropout import check_rates, drop_packed, drop_words, fold_in
 from models.embedding import TokenEmbedding
+from models.initializers import weight_initializer
 from models.packing import pack, pack_lengths, unpack
 from models.stack import RecurrentStack
 from models.states import Advance, Nothing, SourceMemory, Unrolled
+from models.step_loop import run_steps
+
+ContextUse = Literal["initial", "every_step"]
+ContextPooling = Literal["final", "max", "mean"]
 
 
 class RecurrentState(NamedTuple):
     """Everything a recurrent decoder needs to go on: no more and no less than its next step."""
 
     layers: tuple[CellState, ...]  # one a layer
+    fed: tf.Tensor | Nothing = ()  # [R, F] the last step's features, under input feeding
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
 class RecurrentDecoder(Decoder):
-    """See `Decoder`.
+    """A recurrent stack and what it sees of the source; see `Decoder`.
+
+    Legend: e the embedding of the input token, s and h the stack's top hidden state before and after a step, z a vector
+    of the whole source, c a context by attention, o the features.
+
+        context "initial", no attention   h = stack(e),         o of h            Sutskever et al. 2014
+        context "every_step"              h = stack(e, z),      o of h, z, e      Cho et al. 2014
+        attention "dot", "general"        h = stack(e),         o of h, c(h)      Luong et al. 2015
+          with input feeding              h = stack(e, o'),     o of h, c(h)      o' being the last step's o
+        attention "additive"              h = stack(e, c(s)),   o of h, c(s), e   Bahdanau et al. 2015
+
+    The features are these vectors side by side, or with `output_size` `tanh([h; c; ...] W)` of that size. Attention
+    that only looks from h leaves the recurrence alone, so whole sequences run at once; input feeding and additive
+    attention have to go step by step.
 
     Args:
         embedding: the target side's embedding.
+        memory_size: size M of an encoder output, and of the top layer's final hidden state.
+        attention: `"none"`, `"dot"`, `"general"` or `"additive"`.
+        input_feeding: whether a step's features are an input of the next step.
+        context: whether the source is known from the initial state alone, or z enters every step.
+        context_from: z is the encoder's top hidden state after the last token, or the maximum or mean of its outputs.
+        output_size: size of the features; 0 for the vectors side by side.
         tied: see `Decoder`.
         bridge_size: how many numbers the encoder's final states hold, of which a `DenseBridge` makes the start; `None`
             to take them over as they are: cell, hidden size and number of layers must then be the encoder's.
         output_dropout: share of the features that training drops, in the way of the stack's `dropout`.
         word_dropout: share of the inputs whose vectors training drops (see `models.dropout.drop_words`).
         **arguments: those of `RecurrentStack`, but for `input_size` and `bidirectional`.
+
+    Raises:
+        ValueError: options that exclude each other.
     """
 
     def __init__(
         self,
         embedding: TokenEmbedding,
         *,
+        memory_size: int,
+        attention: Literal["none"] | AttentionKind = "none",
+        input_feeding: bool = False,
+        context: ContextUse = "initial",
+        context_from: ContextPooling = "final",
+        output_size: int = 0,
         tied: bool = False,
         bridge_size: int | None = None,
         output_dropout: float = 0.0,
@@ -47,20 +83,54 @@ class RecurrentDecoder(Decoder):
         dtype: Any = None,
         **arguments: Any,
     ) -> None:
+        _check(attention, input_feeding, context, context_from, output_size)
+        hidden_size = arguments["hidden_size"]
+        looks = attention != "none" or context == "every_step"
+        self.early = attention == "additive" or context == "every_step"  # what it sees goes into the stack
+        self.output_inputs = hidden_size + looks * memory_size + self.early * embedding.size
         super().__init__(
             embedding,
-            feature_size=arguments["hidden_size"],
+            feature_size=output_size or self.output_inputs,
             tied=tied,
             init_scale=arguments.get("init_scale"),
             name=name,
             dtype=dtype,
         )
         check_rates(output_dropout=output_dropout, word_dropout=word_dropout)
-        self.bridge_size, self.output_dropout, self.word_dropout = bridge_size, output_dropout, word_dropout
-        self.stack = RecurrentStack(
-            embedding.size, bidirectional=False, name="stack", dtype=self.dtype_policy, **arguments
-        )
-        sizes = {name: self.stack.arguments[name] for name in ("hidden_size", "num_layers", "cell", "init_scale")}
+        self.options: dict[str, Any] = {
+            "memory_size": memory_size,
+            "attention": attention,
+            "input_feeding": input_feeding,
+            "context": context,
+            "context_from": context_from,
+            "output_size": output_size,
+            "bridge_size": bridge_size,
+            "output_dropout": output_dropout,
+            "word_dropout": word_dropout,
+        }
+        self.input_feeding, self.output_size = input_feeding, output_size
+        self.output_dropout, self.word_dropout = output_dropout, word_dropout
+        self.pooling = context_from if context == "every_step" else None
+        self.attention = None
+        if attention != "none":
+            self.attention = Attention(
+                attention, hidden_size, memory_size, self.init_scale, dtype=self.dtype_policy, name="attention"
+            )
+        self.stepwise = attention == "additive" or input_feeding
+        if self.stepwise:
+            arguments = {**arguments, "cudnn": False}
+        input_size = embedding.size + self.early * memory_size + input_feeding * self.feature_size
+        self.stack = RecurrentStack(input_size, bidirectional=False, name="stack", dtype=self.dtype_policy, **arguments)
+        made = self.stack.arguments
+        if self.stepwise:
+            if made["variational_dropout"] and made["dropout"] and made["num_layers"] > 1:
+                raise ValueError(
+                    "variational_dropout must be False for several decoder layers that run step by step (additive "
+                    "attention, input feeding): a step does not know the mask of the step before; got True"
+                )
+            for layer in self.stack.layers:
+                layer.why_not_cudnn = "its inputs depend on the step before, by attention or input feeding"
+        sizes = {name: made[name] for name in ("hidden_size", "num_layers", "cell", "init_scale")}
         self.bridge = (
             None if bridge_size is None else DenseBridge(bridge_size, name="bridge", dtype=self.dtype_policy, **sizes)
         )
@@ -70,6 +140,15 @@ class RecurrentDecoder(Decoder):
         self.stack.build()
         if self.bridge is not None:
             self.bridge.build()
+        if self.attention is not None:
+            self.attention.build()
+        if self.output_size:
+            self.output_kernel = self.add_weight(
+                shape=(self.output_inputs, self.output_size),
+                initializer=weight_initializer(self.init_scale),
+                autocast=False,  # the product casts
+                name="output_kernel",
+            )
         super().build(input_shape)
 
     @property
@@ -77,39 +156,103 @@ class RecurrentDecoder(Decoder):
         """See base class."""
         return self.stack.recurrent_layers
 
-    def prepare(self, memory: SourceMemory) -> Nothing:
-        """Nothing: this decoder has no attention and does not look at the source again."""
-        del memory
-        return ()
+    @property
+    def has_attention(self) -> bool:
+        """See base class."""
+        return self.attention is not None
+
+    def prepare(self, memory: SourceMemory) -> Any:
+        """What attention needs, or z `[B, M]`, or nothing if the decoder does not look at the source again."""
+        if self.attention is not None:
+            return self.attention.prepare(memory.outputs, memory.lengths)
+        return () if self.pooling is None else source_vector(memory, self.pooling)
 
     def initial_state(self, memory: SourceMemory) -> RecurrentState:
         """The state before the start token, from the encoder's final states."""
         states = memory.final_states
-        return RecurrentState(states if self.bridge is None else self.bridge.start(states))
+        shape = [tf.shape(memory.lengths)[0], self.feature_size]
+        return RecurrentState(
+            states if self.bridge is None else self.bridge.start(states),
+            tf.zeros(shape, self.variable_dtype) if self.input_feeding else (),
+        )
 
     def stepper(self) -> DecoderSteps:
         """See base class."""
-        recurrence, lookup = self.stack.stepper(), self.embedding.lookup()
+        step, lookup = self._vector_step(), self.embedding.lookup()
 
-        def advance(token_ids: tf.Tensor, state: RecurrentState, memory: Nothing) -> Advance:
-            del memory
-            features, layers = recurrence(lookup(token_ids), state.layers)
-            return Advance(features, RecurrentState(layers))
+        def advance(token_ids: tf.Tensor, state: RecurrentState, memory: Any) -> Advance:
+            return step(lookup(token_ids), state, memory)
 
         return DecoderSteps(advance, self.projector())
+
+    def _vector_step(self, multiply: Product = product) -> Callable[..., Advance]:
+        """A function for one step from embeddings `[R, E]`; `multiply` computes the products with kernels."""
+        recurrence, combine = self.stack.stepper(multiply), self._combiner(multiply)
+        attend = None if self.attention is None else self.attention.attender(multiply)
+
+        def look(hidden: tf.Tensor, memory: Any) -> tuple[list[tf.Tensor], tf.Tensor | Nothing]:
+            if attend is None:
+                sentences = tf.maximum(tf.shape(memory)[0], 1)
+                return [tf.repeat(memory, tf.shape(hidden)[0] // sentences, axis=0)], ()
+            attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory)
+            context, weights = (tf.reshape(values, [-1, tf.shape(values)[-1]]) for values in attended)
+            return [tf.ensure_shape(context, [None, self.options["memory_size"]])], weights
+
+        def step(
+            vectors: tf.Tensor, state: RecurrentState, memory: Any, dropout_seed: tf.Tensor | None = None
+        ) -> Advance:
+            seen: list[tf.Tensor] = []
+            attention: tf.Tensor | Nothing = ()
+            if self.early:
+                seen, attention = look(state.layers[-1].hidden, memory)
+            inputs = [vectors, *seen, *([state.fed] if self.input_feeding else [])]
+            hidden, layers = recurrence(self._join(inputs), state.layers, dropout_seed)
+            if self.has_attention and not self.early:
+                seen, attention = look(hidden, memory)
+            features = combine(hidden, seen, vectors)
+            return Advance(features, RecurrentState(layers, features if self.input_feeding else ()), attention)
+
+        return step
 
     def unroll_features(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None
     ) -> Unrolled:
         """See base class; features are zero in the padding."""
         packing = pack_lengths(lengths, tf.shape(token_ids)[1])
-        word_seed, stack_seed, output_seed = (fold_in(dropout_seed, place) for place in range(3))
         vectors = self.embedding.lookup()(pack(token_ids, packing))  # --> [N, E]
-        vectors = drop_words(vectors, self.word_dropout, word_seed)
-        features, _ = self.stack.unroll(vectors, packing, self.initial_state(memory).layers, stack_seed)
-        variational = self.stack.arguments["variational_dropout"]
-        features = drop_packed(features, self.output_dropout, output_seed, packing, variational)
-        return Unrolled(unpack(features, packing))
+        seeds = [fold_in(dropout_seed, place) for place in range(4)]
+        rate, variational = self.stack.arguments["dropout"], self.stack.arguments["variational_dropout"]
+        vectors = drop_words(vectors, self.word_dropout, seeds[0])
+        vectors = drop_packed(vectors, rate, seeds[1], packing, variational)
+        state, prepared = self.initial_state(memory), self.prepare(memory)
+        attention: tf.Tensor | Nothing = ()
+        if self.stepwise:
+            features, weights = run_steps(self._vector_step(), vectors, packing, state, prepared, seeds[2])
+            features = tf.ensure_shape(features, [None, self.feature_size])
+            attention = unpack(weights, packing)
+        else:
+            seen = [] if self.pooling is None else [tf.gather(prepared, packing.positions[:, 0])]  # --> [N, M]
+            hidden, _ = self.stack.unroll(self._join([vectors, *seen]), packing, state.layers, seeds[2])
+            if self.attention is not None:
+                context, attention = self.attention.attender()(unpack(hidden, packing), prepared)
+                seen = [pack(context, packing)]
+            features = self._combiner()(hidden, seen, vectors)
+        features = drop_packed(features, self.output_dropout, seeds[3], packing, variational)
+        return Unrolled(unpack(features, packing), attention)
+
+    def _combiner(self, multiply: Product = product) -> Callable[[tf.Tensor, list[tf.Tensor], tf.Tensor], tf.Tensor]:
+        """A function from h, what was seen, and e, each `[N, ...]`, to the features `[N, F]`."""
+        kernel = tf.cast(self.output_kernel, self.compute_dtype) if self.output_size else None
+
+        def combine(hidden: tf.Tensor, seen: list[tf.Tensor], vectors: tf.Tensor) -> tf.Tensor:
+            joined = self._join([hidden, *seen, *([vectors] if self.early else [])])
+            return joined if kernel is None else tf.tanh(tf.cast(multiply(joined, kernel), self.variable_dtype))
+
+        return combine
+
+    def _join(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        parts = [tf.cast(part, self.variable_dtype) for part in parts]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
@@ -121,9 +264,7 @@ class RecurrentDecoder(Decoder):
             "dtype": self.dtype_policy.name,
             "embedding": embedding,
             "tied": self.tied,
-            "bridge_size": self.bridge_size,
-            "output_dropout": self.output_dropout,
-            "word_dropout": self.word_dropout,
+            **self.options,
             **arguments,
         }
 
@@ -131,3 +272,37 @@ class RecurrentDecoder(Decoder):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The inverse of `get_config`."""
         return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})
+
+
+def source_vector(memory: SourceMemory, pooling: ContextPooling) -> tf.Tensor:
+    """One vector `[B, M]` for each source sentence: the top layer's final hidden state, or its outputs pooled."""
+    if pooling == "final":
+        return memory.final_states[-1].hidden
+    outputs = memory.outputs
+    real = tf.sequence_mask(memory.lengths, tf.shape(outputs)[1])[:, :, tf.newaxis]
+    if pooling == "max":
+        return tf.reduce_max(tf.where(real, outputs, outputs.dtype.min), axis=1)
+    total = tf.reduce_sum(tf.where(real, outputs, tf.zeros_like(outputs)), axis=1)
+    return total / tf.cast(memory.lengths, outputs.dtype)[:, tf.newaxis]
+
+
+def _check(attention: str, input_feeding: bool, context: str, context_from: str, output_size: int) -> None:
+    """Refuse values that do not exist, and options that would do nothing or contradict each other."""
+    kinds = ("none", *get_args(AttentionKind))
+    for name, value, allowed in (
+        ("attention", attention, kinds),
+        ("context", context, get_args(ContextUse)),
+        ("context_from", context_from, get_args(ContextPooling)),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {sorted(allowed)}, got {value!r}")
+    if attention != "none" and context != "initial":
+        raise ValueError(f"context must be 'initial' with attention, which gives a context of its own, got {context!r}")
+    if context == "initial" and context_from != "final":
+        raise ValueError(f"context_from must be 'final' unless context is 'every_step', got {context_from!r}")
+    if input_feeding and attention not in ("dot", "general"):
+        raise ValueError(f"attention must be 'dot' or 'general' with input_feeding, got {attention!r}")
+    if output_size < 0:
+        raise ValueError(f"output_size must be a number of units, or 0, got {output_size}")
+    if input_feeding and not output_size:
+        raise ValueError("output_size must be positive with input_feeding, which feeds vectors of that size, got 0")

@@ -8,12 +8,12 @@ import keras
 import tensorflow as tf
 
 from models.bidirectional import Bidirectional
-from models.cells import CellState
-from models.dropout import check_rates, drop_packed, fold_in
+from models.cells import CellState, Product, product
+from models.dropout import check_rates, drop, drop_packed, fold_in
 from models.packing import Packing
 from models.recurrence import CELLS, LAYERS, CellName, Recurrent
 
-StackStep = Callable[[tf.Tensor, tuple[CellState, ...]], tuple[tf.Tensor, tuple[CellState, ...]]]
+StackStep = Callable[..., tuple[tf.Tensor, tuple[CellState, ...]]]
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -25,7 +25,7 @@ class RecurrentStack(keras.layers.Layer):
         hidden_size: hidden size H of every layer, in each direction.
         num_layers: number of layers.
         cell: `"lstm"` or `"gru"`.
-        dropout: share of the inputs of every layer that training drops.
+        dropout: share of the outputs between layers that training drops; inputs are the caller's to drop.
         variational_dropout: whether all steps of a sentence share one mask (see `models.dropout.drop_packed`).
         layer_norm: whether the inputs of every layer are normalised (Ba et al. 2016), those of the first one, too. That
             paper normalises within the cell, the input's and the state's share of the gates each on its own. The
@@ -94,6 +94,11 @@ class RecurrentStack(keras.layers.Layer):
         return found
 
     @property
+    def output_size(self) -> int:
+        """Size of an output of the top layer."""
+        return int(self.layers[-1].units)
+
+    @property
     def state_size(self) -> int:
         """How many numbers the states of all layers hold for one sentence."""
         arguments = self.arguments
@@ -104,17 +109,22 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def stepper(self) -> StackStep:
-        """A function for one time step without dropout; to be made outside a loop.
+    def stepper(self, multiply: Product = product) -> StackStep:
+        """A function for one time step; to be made outside a loop. `multiply` computes its matrix products.
 
-        It takes vectors `[B, I]` and states, and returns the top layer's output `[B, H]` and the new states. A
-        bidirectional stack has none.
+        It takes vectors `[B, I]`, states, and a seed if there is to be dropout, `[2]` int32 and another one each step.
+        It returns the top layer's output `[B, H]` and the new states. A bidirectional stack has none. Nor can a step
+        know the mask of the step before, so it has no variational dropout.
         """
-        steps = [layer.stepper() for layer in self.layers]
+        steps = [layer.stepper(multiply) for layer in self.layers]
 
-        def step(outputs: tf.Tensor, states: tuple[CellState, ...]) -> tuple[tf.Tensor, tuple[CellState, ...]]:
+        def step(
+            outputs: tf.Tensor, states: tuple[CellState, ...], dropout_seed: tf.Tensor | None = None
+        ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
             for index, (layer_step, state) in enumerate(zip(steps, states, strict=True)):
+                if index:
+                    outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
                 outputs, state = layer_step(self._normalised(index, outputs), state)
                 new_states.append(state)
             return outputs, tuple(new_states)
@@ -143,8 +153,9 @@ class RecurrentStack(keras.layers.Layer):
         rate, variational = self.arguments["dropout"], self.arguments["variational_dropout"]
         outputs, final_states = inputs, []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            if index:
+                outputs = drop_packed(outputs, rate, fold_in(dropout_seed, index), packing, variational)
             outputs = self._normalised(index, outputs)
-            outputs = drop_packed(outputs, rate, fold_in(dropout_seed, index), packing, variational)
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
         return outputs, tuple(final_states)

@@ -32,6 +32,19 @@ class RecurrentConfig(Section):
     bridge: Literal["copy", "dense"] = "copy"
     """How the decoder's layers start: each takes over the final state of the encoder's layer, which must be alike
     (copy), or all start from a learned dense layer of all final states (dense)."""
+    context: Literal["initial", "every_step"] = "initial"
+    """Whether the decoder knows the source from its initial state alone, or a vector of the whole source enters every
+    step and the projection to the vocabulary (Cho et al. 2014)."""
+    context_from: Literal["final", "max", "mean"] = "final"
+    """What that vector is: the encoder's last hidden state, or the maximum or mean of its outputs."""
+    attention: Literal["none", "dot", "general", "additive"] = "none"
+    """How the decoder looks at the source's tokens: from each step's result, by a dot product or a bilinear form (dot,
+    general; Luong et al. 2015), or before each step, by a small network (additive; Bahdanau et al. 2015), which is
+    slower to train."""
+    input_feeding: bool = False
+    """Whether what a step gives to the projection is an input of the next one; with attention "dot" or "general"."""
+    output_size: int = Field(default=0, ge=0)
+    """Units of a tanh layer between the decoder and the projection to the vocabulary; 0 = none."""
     layer_norm: bool = False
     """Whether the inputs of each recurrent layer are normalised."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
@@ -46,7 +59,8 @@ class RecurrentConfig(Section):
     """Every weight starts uniform in ±init_scale; 0 = Keras' own initializers."""
     tied: Literal["none", "target", "all"] = "none"
     """Which embeddings are one matrix with the projection to the vocabulary: none, the target's, or both sides' (all),
-    which then need the same vocabulary. `embedding_size` must be `hidden_size`."""
+    which then need the same vocabulary. `embedding_size` must be `output_size`, or `hidden_size` where the decoder sees
+    nothing of the source but its initial state."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -57,10 +71,33 @@ class RecurrentConfig(Section):
                 )
         if self.bridge == "copy" and self.bidirectional:
             raise ValueError('bridge: expected "dense" with bidirectional = true, got "copy"')
-        if self.tied != "none" and self.embedding_size != self.hidden_size:
+        sees_source = self.attention != "none" or self.context == "every_step"
+        if self.attention != "none" and self.context != "initial":
             raise ValueError(
-                f'embedding_size: expected hidden_size ({self.hidden_size}) with tied = "{self.tied}", '
-                f"got {self.embedding_size}"
+                f'context: expected "initial" with attention = "{self.attention}", which gives a context of its own, '
+                f'got "{self.context}"'
+            )
+        if self.context == "initial" and self.context_from != "final":
+            raise ValueError(f'context_from: expected "final" with context = "initial", got "{self.context_from}"')
+        if self.input_feeding and self.attention not in ("dot", "general"):
+            raise ValueError(f'attention: expected "dot" or "general" with input_feeding, got "{self.attention}"')
+        if self.input_feeding and not self.output_size:
+            raise ValueError("output_size: expected at least 1 with input_feeding, got 0")
+        if self.tied != "none" and sees_source and not self.output_size:
+            raise ValueError(
+                f'output_size: expected embedding_size ({self.embedding_size}) with tied = "{self.tied}", got 0'
+            )
+        features = self.output_size or self.hidden_size
+        if self.tied != "none" and self.embedding_size != features:
+            name = "output_size" if self.output_size else "hidden_size"
+            raise ValueError(
+                f'embedding_size: expected {name} ({features}) with tied = "{self.tied}", got {self.embedding_size}'
+            )
+        stepwise = self.attention == "additive" or self.input_feeding
+        if stepwise and self.variational_dropout and self.dropout and self.num_layers > 1:
+            raise ValueError(
+                "variational_dropout: expected false with additive attention or input_feeding and num_layers above 1, "
+                "got true"
             )
         return self
 

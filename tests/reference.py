@@ -101,6 +101,28 @@ def transformer_stack(vectors, blocks, norm, heads, memory=None):
     return layer_norm(x, *norm), weights
 
 
+def attention(kind, queries, outputs, lengths, weights):
+    """Contexts [B, K, M] and weights [B, K, S], query by query; `weights` in the order of the layer."""
+    contexts, shares = (
+        np.zeros((*queries.shape[:2], outputs.shape[2])),
+        np.zeros((*queries.shape[:2], outputs.shape[1])),
+    )
+    for row, length in enumerate(lengths):
+        for k, query in enumerate(queries[row]):
+            scores = []
+            for output in outputs[row, :length]:
+                if kind == "dot":
+                    scores.append(query @ output)
+                elif kind == "general":
+                    scores.append(query @ (output @ weights[0]))
+                else:
+                    key_kernel, key_bias, query_kernel, vector = weights
+                    scores.append(vector @ np.tanh(query @ query_kernel + output @ key_kernel + key_bias))
+            shares[row, k, :length] = np.exp(log_softmax(np.array(scores)))
+            contexts[row, k] = shares[row, k] @ outputs[row]
+    return contexts, shares
+
+
 def exhaustive_search(
     next_log_probabilities: Callable[[Sequence[int]], np.ndarray],
     vocabulary_size: int,

@@ -1,0 +1,262 @@
+"""What holds for every network: both faces agree, padding and beams change nothing, it can be saved, and it learns."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.beam_search import beam_search
+from models.networks import RecurrentNetwork
+from models.optimizers import FusedAdam
+from models.seq2seq import Seq2Seq
+from models.sequences import pad, with_end
+from models.teacher_forcing import TeacherForcing, draw_coins
+from tests.models.test_teacher_forcing import check_against_the_classic_loop, make_batch, make_model
+
+
+def recurrent(**options) -> RecurrentNetwork:
+    sizes = {"embedding_size": 6, "hidden_size": 8, "num_layers": 2, "cell": "gru", "init_scale": 0.8}
+    return RecurrentNetwork(**{**sizes, **options})
+
+
+NETWORKS = {
+    "lstm": recurrent(cell="lstm"),
+    "context": recurrent(context="every_step"),
+    "context_max": recurrent(cell="lstm", context="every_step", context_from="max", output_size=6, tied="target"),
+    "dot": recurrent(cell="lstm", attention="dot"),
+    "general": recurrent(attention="general", output_size=6, tied="target"),
+    "additive": recurrent(attention="additive"),
+    "additive_lstm": recurrent(cell="lstm", attention="additive", num_layers=1, output_size=6),
+    "general_feeding": recurrent(cell="lstm", attention="general", input_feeding=True, output_size=5),
+}
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def make(name: str, **options) -> Seq2Seq:
+    return make_model(network=NETWORKS[name], **options)
+
+
+def memory_of(model, batch):
+    return model.encoder(batch["source_ids"], batch["source_lengths"])
+
+
+@every_network
+@pytest.mark.parametrize("graph", [False, True])
+def test_step_repeated_equals_unroll(name, graph):
+    model, batch = make(name, dtype="float64"), make_batch([5, 2, 1], [6, 3, 4])
+
+    def unroll():
+        return model.decoder.unroll(batch["target_ids"], batch["target_lengths"], memory_of(model, batch))
+
+    logits, attention = tf.function(unroll, autograph=False)() if graph else unroll()
+    memory = memory_of(model, batch)
+    state = model.decoder.initial_state(memory)
+    assert (attention != ()) == model.decoder.has_attention
+    for t in range(6):
+        step = model.decoder.step(batch["target_ids"][:, t], state, memory)
+        state, inside = step.state, batch["target_lengths"].numpy() > t
+        np.testing.assert_allclose(step.logits.numpy()[inside], logits.numpy()[inside, t], rtol=0, atol=1e-13)
+        if model.decoder.has_attention:
+            weights = step.attention.numpy()
+            np.testing.assert_allclose(weights[inside], attention.numpy()[inside, t], rtol=0, atol=1e-13)
+            np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-12)
+            real = np.arange(5) < batch["source_lengths"].numpy()[:, np.newaxis]
+            assert (weights[~real] == 0).all() and (weights[real] > 0).all()
+
+
+@every_network
+def test_roll_out_and_unroll_equal_the_classic_loop(name):
+    check_against_the_classic_loop(make(name, dtype="float64"), "token", 0.5, 1e-13)
+
+
+@every_network
+def test_padding_and_the_other_rows_change_nothing(name):
+    model, batch = make(name, dtype="float64"), make_batch([5, 2, 3], [3, 6, 1])
+    gold = draw_coins(tf.constant(0.5), tf.constant([3, 6]), "token", tf.constant([0, 1]))
+
+    def run(batch, gold):
+        with tf.GradientTape() as tape:
+            memory = memory_of(model, batch)
+            nll, _ = model.cross_entropy(batch, model.decoder_inputs(batch, memory, gold), memory)
+        return [nll, *(tf.convert_to_tensor(g) for g in tape.gradient(nll, model.trainable_variables))]
+
+    def padded(values):
+        return tf.pad(values, [[0, 0], [0, 20]])
+
+    together = run(batch, gold)
+    versions = [run({key: padded(v) if key.endswith("_ids") else v for key, v in batch.items()}, padded(gold))]
+    alone = [run({key: v[row : row + 1] for key, v in batch.items()}, gold[row : row + 1]) for row in range(3)]
+    versions.append([tf.add_n(parts) for parts in zip(*alone, strict=True)])
+    for version in versions:
+        for one, other in zip(version, together, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@every_network
+def test_every_weight_gets_a_gradient(name):
+    model, batch = make(name), make_batch([5, 2, 1], [6, 3, 4])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(batch) ** 2)
+    for weight, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+        assert gradient is not None and float(tf.reduce_sum(tf.abs(gradient))) > 0, weight.path
+
+
+@every_network
+def test_bfloat16_products_are_close_to_float32(name):
+    batch, results = make_batch([5, 1, 3, 4], [7, 2, 4, 6]), []
+    plain, mixed = make(name), make(name, dtype="mixed_bfloat16")
+    mixed.set_weights(plain.get_weights())
+    for model in (plain, mixed):
+        with tf.GradientTape() as tape:
+            memory = memory_of(model, batch)
+            nll, _ = model.cross_entropy(batch, batch["target_ids"], memory)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(nll, model.trainable_variables)]
+        assert {value.dtype for value in (nll, memory.outputs, *gradients)} == {tf.float32}
+        results.append((float(nll), np.concatenate([gradient.numpy().ravel() for gradient in gradients])))
+    (loss, gradient), (mixed_loss, mixed_gradient) = results
+    assert loss != mixed_loss and mixed_loss == pytest.approx(loss, rel=0.02)
+    assert np.linalg.norm(mixed_gradient - gradient) <= 0.05 * np.linalg.norm(gradient)
+    memory = memory_of(mixed, batch)
+    state = mixed.decoder.initial_state(memory)
+    logits = mixed.decoder.unroll(batch["target_ids"], tf.fill([4], 7), memory).logits
+    for t in range(7):
+        step_logits, state, _ = mixed.decoder.step(batch["target_ids"][:, t], state, memory)
+        np.testing.assert_allclose(step_logits, logits[:, t], atol=0.1)
+
+
+@every_network
+def test_rows_of_a_beam_share_their_sentence(name):
+    model = make(name, dtype="float64")
+    batch, beam = make_batch([5, 2, 3], [4, 4, 4]), 3
+    tiled = {key: tf.repeat(values, beam, axis=0) for key, values in batch.items()}
+    memory, steps = memory_of(model, batch), model.decoder.stepper()
+    shared = model.decoder.prepare(memory)
+    apart = model.decoder.prepare(memory_of(model, tiled))
+    states = [
+        tf.nest.map_structure(lambda values: tf.repeat(values, beam, axis=0), model.decoder.initial_state(memory)),
+        model.decoder.initial_state(memory_of(model, tiled)),
+    ]
+    for t in range(4):
+        token_ids = tf.constant(np.random.default_rng(t).integers(4, 13, 9), tf.int32)
+        one = steps.step(token_ids, states[0], shared)
+        other = steps.step(token_ids, states[1], apart)
+        states = [one.state, other.state]
+        for value, expected in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True):
+            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-13)
+
+
+@every_network
+def test_no_row_at_all(name):
+    model = make(name)
+    batch = {key: values[:0] for key, values in make_batch([5, 2], [3, 4]).items()}
+
+    def run():
+        memory, steps = memory_of(model, batch), model.decoder.stepper()
+        step = steps.step(tf.zeros([0], tf.int32), model.decoder.initial_state(memory), model.decoder.prepare(memory))
+        with tf.GradientTape() as tape:
+            nll, _ = model.cross_entropy(batch, batch["target_ids"], memory_of(model, batch))
+        gradients = tape.gradient(nll, model.trainable_variables)
+        return step.logits, nll, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    for graph in (False, True):
+        logits, nll, gradients = tf.function(run, autograph=False)() if graph else run()
+        assert logits.shape == [0, 13] and float(nll) == 0.0
+        assert not any(np.any(gradient) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["context", "dot", "additive", "general_feeding"])
+def test_micro_batches_make_the_same_update(name):
+    batch, results = make_batch([5, 2, 1], [6, 3, 4]), []
+    for parts in (1, 4):  # four parts of three rows: one is empty
+        model = make(name, dtype="float64")
+        model.compile(keras.optimizers.SGD(0.1), TeacherForcing(start=0.5), 3, 0.5, parts)
+        norm = float(tf.function(model.train_step, autograph=False)(batch)["gradient_norm"])
+        results.append([norm, *model.get_weights()])
+    for result in results[1:]:
+        for one, other in zip(result, results[0], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+@every_network
+def test_dropout_follows_from_its_seed(name):
+    model = make_model(network=recurrent(**{**NETWORKS[name].get_config(), "dropout": 0.5}))
+    batch = make_batch([5, 2, 1], [6, 3, 4])
+    memory = memory_of(model, batch)
+    losses = [
+        float(model.cross_entropy(batch, batch["target_ids"], memory, None if seed is None else tf.constant(seed))[0])
+        for seed in ([1, 2], [1, 2], [1, 3], None)
+    ]
+    assert losses[0] == losses[1] and len(set(losses)) == 3
+
+
+@every_network
+def test_configuration_round_trip(name):
+    model = make(name)
+    twin = Seq2Seq.from_config(json.loads(json.dumps(model.get_config(), default=keras.saving.serialize_keras_object)))
+    assert [weight.path for weight in twin.weights] == [weight.path for weight in model.weights]
+    assert [weight.shape for weight in twin.weights] == [weight.shape for weight in model.weights]
+    for part in ("encoder", "decoder"):
+        layer = getattr(model, part)
+        assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_saved_models_give_the_same_logits_in_a_fresh_process(tmp_path):
+    batch, expected = make_batch([5, 2, 1], [6, 3, 4]), {}
+    np.savez(tmp_path / "batch.npz", **{key: value.numpy() for key, value in batch.items()})
+    for name in NETWORKS:
+        model = make(name)
+        keras.saving.save_model(model, tmp_path / f"{name}.keras", include_optimizer=False)
+        expected[name] = model(batch).numpy()
+    program = (
+        "import sys, pathlib, numpy as np, keras, models.seq2seq\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "batch = dict(np.load(folder / 'batch.npz'))\n"
+        "models = {p.stem: keras.saving.load_model(p, compile=False) for p in folder.glob('*.keras')}\n"
+        "np.savez(folder / 'logits.npz', **{name: model(batch) for name, model in models.items()})\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root, capture_output=True)
+    found = dict(np.load(tmp_path / "logits.npz"))
+    assert found.keys() == expected.keys()
+    for name, logits in expected.items():
+        np.testing.assert_allclose(found[name], logits, atol=1e-6, err_msg=name)
+
+
+def digits(count: int, seed: int, backwards: bool) -> tf.data.Dataset:
+    """Digit strings of length 1 to 8 and their copies or reversals."""
+    generator = np.random.default_rng(seed)
+    rows = [generator.integers(4, 14, generator.integers(1, 9)) for _ in range(count)]
+    batch = {}
+    for side, values in (("source", rows), ("target", [row[::-1] if backwards else row for row in rows])):
+        batch[f"{side}_ids"], batch[f"{side}_lengths"] = pad(with_end(tf.ragged.constant(values, tf.int64), 3), 0)
+    return tf.data.Dataset.from_tensor_slices(batch)
+
+
+def exactly_learned(network, backwards: bool, steps: int, peak: float = 5e-3) -> float:
+    """Share of held-out strings that greedy search gets right after training."""
+    keras.utils.set_random_seed(1)
+    model = Seq2Seq(source_vocabulary_size=14, target_vocabulary_size=14, start_id=2, network=network)
+    rate = keras.optimizers.schedules.CosineDecay(peak, steps)
+    model.compile(FusedAdam(rate), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
+    train = digits(10_000, 0, backwards).shuffle(10_000, seed=0).repeat().batch(64)
+    model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
+    held_out = next(iter(digits(1000, 1, backwards).batch(1000)))
+    memory = memory_of(model, held_out)
+    prepared, steps = model.decoder.prepare(memory), model.decoder.stepper()
+    result = beam_search(
+        lambda token_ids, state: steps.step(token_ids, state, prepared)[:2],
+        model.decoder.initial_state(memory),
+        max_lengths=held_out["source_lengths"] + 2,
+        start_id=2,
+        end_id=3,
+        padding_id=0,
+        beam_size=1,
+    )
+    found = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=result.lengths[:, 0]).to_list()
+    gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], lengths=held_out["target_lengths"] - 1).to_list()
+    return float(np.mean([one == other for one, other in zip(found, gold, strict=True)]))
