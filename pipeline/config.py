@@ -7,6 +7,8 @@ tutorial. A configuration file names only what differs:
     source = "news.de.gz"
     target = "news.en.gz"
 
+With `extends = "PRESET"` in its first line it names what differs from that preset.
+
 Files: `load` (a path or the name of a preset in `pipeline/configs/`) and `dump` (the resolved configuration as TOML).
 """
 

@@ -51,11 +51,12 @@ def read_reference(reference: str, overrides: Sequence[str]) -> Document:
     preset = presets().get(reference)
     if preset is not None:
         label, folder, name = f"preset {reference}", Path.cwd(), reference
-        values = _parse(preset.read_text(encoding="utf-8"), label)
+        text = preset.read_text(encoding="utf-8")
     else:
         path = Path(reference).expanduser()
         label, folder, name = reference, path.absolute().parent, path.name.removesuffix(".toml")
-        values = _parse(_read(path, reference), label)
+        text = _read(path, reference)
+    values = _extended(_parse(text, label), label)
     values.setdefault("name", name)
     origins: dict[tuple[str, ...], str] = {}
     for override in overrides:
@@ -88,6 +89,25 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
             continue
         resolved[key] = absolute(key)
     return resolved
+
+
+def _extended(values: dict[str, Any], label: str) -> dict[str, Any]:
+    """A document on top of the preset that its key `extends` names, and that one's, and so on; tables are merged."""
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    preset = presets().get(base) if isinstance(base, str) else None
+    if preset is None:
+        raise UsageError(f"{label}: extends: expected one of the presets {', '.join(presets())}, got {base!r}")
+    return _merged(_extended(_parse(preset.read_text(encoding="utf-8"), f"preset {base}"), f"preset {base}"), values)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(below[name], value) if isinstance(value, dict) and isinstance(below.get(name), dict) else value
+        for name, value in above.items()
+    }
+    return {**below, **both}
 
 
 def _read(path: Path, reference: str) -> str:

@@ -59,6 +59,16 @@ def test_dump_round_trips_paths_and_every_section(tmp_path):
     assert tomllib.loads(dump(config))["search"]["n_best"] == 3
 
 
+def test_a_file_extends_a_preset(tmp_path):
+    text = 'extends = "dates"\n[training]\nepochs = 1\n[data.dates]\ncount = 5\n'
+    config, base = load(write(tmp_path, text)), load("dates")
+    training = base.training.model_copy(update={"epochs": 1})
+    data = base.data.model_copy(update={"dates": base.data.dates.model_copy(update={"count": 5})})
+    assert config == base.model_copy(update={"name": config.name, "training": training, "data": data})
+    message = refusal(write(tmp_path, 'extends = "date"\n'))
+    assert "extends: expected one of the presets dates," in message and message.endswith("got 'date'")
+
+
 def test_every_field_has_a_docstring():
     assert {RecurrentConfig, TransformerConfig} <= set(sections())
     for section in {*sections(), DataConfig, Section}:
