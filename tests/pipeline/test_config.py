@@ -223,6 +223,35 @@ def test_mistakes_in_a_section_of_several_kinds(tmp_path, override, complaint):
     assert refusal(path, f"model.{override}").startswith(f"--set model.{override}: {complaint}")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message", "remedy"),
+    [
+        (["source.bpe_dropout=0.1"], 'source.bpe_dropout: expected 0.0 with unit = "character", got 0.1', "unit=bpe"),
+        (
+            ["source.unit=bpe", "source.sampling_alpha=0.1"],
+            'source.sampling_alpha: expected 0.0 with unit = "bpe", got 0.1',
+            "unit=unigram",
+        ),
+        (
+            ["source.unit=word", "source.character_coverage=0.99"],
+            'source.character_coverage: expected 1.0 with unit = "word", got 0.99',
+            "unit=wordpiece",
+        ),
+    ],
+)
+def test_options_that_do_not_suit_the_unit(overrides, message, remedy):
+    assert message in refusal("dates", *overrides)
+    load("dates", [*overrides, f"source.{remedy}"])
+
+
+def test_a_joint_vocabulary_needs_equal_sides():
+    overrides = ["vocabulary.joint=true", "source.lowercase=true", "target.lowercase=false", "source.min_count=7"]
+    assert refusal("dates", *overrides).endswith(
+        "vocabulary: expected equal sections source and target with joint = true, got different lowercase, min_count"
+    )
+    assert load("dates", ["vocabulary.joint=true"]).vocabulary.joint
+
+
 def test_mistakes_in_a_file_name_the_file(tmp_path):
     path = write(tmp_path, '[data]\nbuiltin = "dates"\n[model]\nlayers = 2\n')
     assert refusal(path) == f"{path}: model.layers: unknown key; did you mean model.num_layers?"

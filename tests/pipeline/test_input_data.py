@@ -8,9 +8,12 @@ import pytest
 import tensorflow as tf
 
 from pipeline.input_data import Batching, batches, bucket_boundaries, count_batches, epoch_batches, texts
+from pipeline.model_files import sampled_encoders
+from pipeline.preprocess import generate, transform
 from preprocessing.examples import parse_examples, record_files, shard_name, to_example
 from preprocessing.records import write_records
 from preprocessing.special_tokens import END_ID
+from tests.pipeline.conftest import small_config
 
 BOUNDARIES = bucket_boundaries()
 BATCHINGS = [
@@ -109,6 +112,61 @@ def test_the_number_of_batches_is_that_of_every_epoch(records, batching):
         lengths = [max(map(len, pair)) + 1 for pair in stored_pairs(records, "train")]
         buckets = np.digitize(lengths, BOUNDARIES) if batching.by_length else np.zeros(len(lengths), int)
         assert sizes == {sum(math.ceil(count / 16) for count in np.bincount(buckets))}
+
+
+@pytest.fixture(scope="module")
+def subwords(corpus, tmp_path_factory):
+    """Records of the small corpus in subwords, with their segmentations and the encoders that draw them."""
+    folder = tmp_path_factory.mktemp("subwords")
+    config = small_config(
+        corpus,
+        source={"unit": "bpe", "max_vocabulary": 45, "bpe_dropout": 0.2},
+        target={"unit": "unigram", "max_vocabulary": 60, "sampling_alpha": 0.2},
+        vocabulary={"segmentations": 8},
+    )
+    for name in ("examples", "records"):
+        (folder / name).mkdir()
+    generate(config, folder / "examples", [])
+    transform(config, folder / "examples", folder / "records", [])
+    return folder / "records", sampled_encoders(config, folder / "records")
+
+
+def spelled(pairs, sampled):
+    """Pairs of ids as pairs of texts."""
+    sides = zip(*pairs, strict=True)
+    decoded = [
+        sampled[side].processor.decode(tf.ragged.constant([list(ids) for ids in rows], dtype=tf.int64)).numpy().tolist()
+        for side, rows in zip(("source", "target"), sides, strict=True)
+    ]
+    return sorted(zip(*decoded, strict=True))
+
+
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_segmentations_are_drawn_by_seed_and_epoch(subwords, batching):
+    directory, sampled = subwords
+
+    def epoch(seed, number, first=0):
+        return read(epoch_batches(directory, batching, seed, number, first, sampled=sampled))
+
+    stored = stored_pairs(directory, "train")
+    epochs = [epoch(*which) for which in ((1, 0), (1, 1), (2, 0))]
+    for found in epochs:
+        assert len(found) == count_batches(directory, batching)
+        assert spelled(flat(found), sampled) == spelled(stored, sampled)
+        assert len({*flat(found)} - {*stored}) > len(stored) / 4
+    assert sorted(flat(epochs[0])) != sorted(flat(epochs[1])) and sorted(flat(epochs[0])) != sorted(flat(epochs[2]))
+    assert epoch(1, 0) == epochs[0]
+    half = len(epochs[1]) // 2
+    assert epoch(1, 1, half) == epochs[1][half:]
+    assert flat(read(batches(directory, "train", 16))) == stored
+
+
+def test_one_side_can_be_segmented_alone(subwords):
+    directory, sampled = subwords
+    epoch = epoch_batches(directory, Batching(size=16), 1, 0, sampled={"source": sampled["source"]})
+    pairs, stored = flat(read(epoch)), stored_pairs(directory, "train")
+    assert sorted(target for _, target in pairs) == sorted(target for _, target in stored)
+    assert sorted(source for source, _ in pairs) != sorted(source for source, _ in stored)
 
 
 def test_no_pairs_no_batches(tmp_path):

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline import devices, validation
 from pipeline.checkpoints import read_arrays
+from pipeline.evaluate import evaluate
 from pipeline.input_data import batches
 from pipeline.model_files import build_model, build_translator, load_model
 from pipeline.preprocess import generate, transform
@@ -251,3 +252,25 @@ def test_a_vocabulary_of_one_word_is_enough(tmp_path):
     translator = build_translator(config, model, tmp_path / "records")
     translations = translator.n_best(tf.constant(["a a"]))["translations"].numpy()[0]
     assert {word for translation in translations for word in translation.split()} <= {b"b"}
+
+
+def test_a_model_of_subwords_is_trained_scored_and_tied_to_its_vocabularies(corpus, tmp_path):
+    side = {"unit": "bpe", "max_vocabulary": 60, "bpe_dropout": 0.2}
+    config = small_config(
+        corpus, source=side, target=side, vocabulary={"joint": True}, training={"epochs": 1, "batch_size": 16}
+    )
+    for name in ("examples", "records", "trained", "again", "evaluated"):
+        (tmp_path / name).mkdir()
+    generate(config, tmp_path / "examples", [])
+    transform(config, tmp_path / "examples", tmp_path / "records", [])
+    figures = train(config, tmp_path / "records", tmp_path / "trained")
+    assert train(config, tmp_path / "records", tmp_path / "again") == figures
+    scores = evaluate(config, tmp_path / "records", tmp_path / "trained", tmp_path / "evaluated")
+    assert "bleu" in scores and "token_bleu" not in scores
+    model = tmp_path / "records" / "target.sentencepiece.model"
+    model.write_bytes(model.read_bytes() + b" ")
+    with pytest.raises(DataError, match=r"target\.sentencepiece\.model: expected the vocabulary with SHA-256 .* got "):
+        load_model(tmp_path / "trained", tmp_path / "records")
+    model.unlink()
+    with pytest.raises(DataError, match=r"target\.sentencepiece\.model: .* got none"):
+        load_model(tmp_path / "trained", tmp_path / "records")

@@ -92,10 +92,63 @@ def test_four_worker_processes_give_the_same_bytes(transformed, tmp_path):
     assert content(str(tmp_path / "out")) == content(output)
 
 
+SUBWORDS = TransformOptions(
+    source=VocabularyOptions(text=TextConfig(unit="unigram"), max_size=60, sampling_alpha=0.3),
+    target=VocabularyOptions(text=TextConfig(unit="bpe"), min_count=2, max_size=40, bpe_dropout=0.2),
+    segmentations=8,
+    shards=2,
+)
+
+
+def test_subwords_and_their_segmentations_are_the_same_whoever_did_the_work(tmp_path):
+    examples = write_corpus(tmp_path / "examples", CORPUS)
+    transform(examples, str(tmp_path / "out"), SUBWORDS)
+    expected = content(tmp_path / "out")
+    for side in ("source", "target"):
+        assert {f"{side}.vocabulary.tsv", f"{side}.sentencepiece.model", f"{side}.segmentations.tsv"} <= expected.keys()
+    shuffled = write_corpus(tmp_path / "shuffled", CORPUS, shards=4, chance=random.Random(5))
+    workers = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
+    transform(shuffled, str(tmp_path / "again"), SUBWORDS, workers)
+    assert content(tmp_path / "again") == expected
+    # Segmentations are drawn of every word of the training split, of those too rare to learn from, too.
+    words = {word for _, target in CORPUS["train"] for word in target.lower().split()}
+    lines = expected["target.segmentations.tsv"].decode().splitlines()
+    assert {line.partition("\t")[0] for line in lines} == words
+    assert {sum(int(drawn.split()[0]) for drawn in line.split("\t")[1:]) for line in lines} == {8}
+
+
+def test_a_joint_vocabulary_has_the_same_ids_on_both_sides(tmp_path):
+    corpus = {"train": [("nur links", "gleich"), ("gleich", "just right")] * 4, "test": [("gleich", "gleich")]}
+    examples = write_corpus(tmp_path / "examples", corpus)
+    for unit in ("word", "wordpiece"):
+        options = VocabularyOptions(text=TextConfig(unit=unit), max_size=60)
+        output = str(tmp_path / unit)
+        returned = transform(examples, output, TransformOptions(source=options, target=options, joint=True))
+        files = content(output)
+        assert files["source.vocabulary.tsv"] == files["target.vocabulary.tsv"]
+        assert returned["source_vocabulary_size"] == returned["target_vocabulary_size"]
+        tokens = read_vocabulary(vocabulary_file(output, "source"))
+        assert {"gleich", "nur", "right"} <= {*tokens} or unit == "wordpiece"
+        if unit == "word":
+            assert "gleich\t8\n" in files["source.vocabulary.tsv"].decode()
+        (record,) = map(from_example, read_records(record_files(output, "test")[0]))
+        assert record.source_ids == record.target_ids
+
+
+def test_only_the_most_frequent_words_are_held(tmp_path):
+    corpus = {"train": [("oft oft oft selten", "x y")] * 3}
+    examples = write_corpus(tmp_path / "examples", corpus)
+    options = VocabularyOptions(text=TextConfig(unit="bpe"), max_size=20, bpe_dropout=0.1)
+    transform(examples, str(tmp_path / "out"), TransformOptions(source=options, target=options, max_words=1))
+    assert content(tmp_path / "out")["source.segmentations.tsv"].decode().split("\t")[0] == "oft"
+    assert "s" not in read_vocabulary(vocabulary_file(tmp_path / "out", "source"))
+
+
 def test_no_ordinary_token_is_a_clear_error(tmp_path):
     examples = write_corpus(tmp_path / "examples", {"train": [("a", "b")]})
-    words = VocabularyOptions(text=TextConfig(), min_count=2)
-    options = TransformOptions(source=words, target=words)
+    options = TransformOptions(
+        source=VocabularyOptions(text=TextConfig(), min_count=2), target=VocabularyOptions(text=TextConfig())
+    )
     with pytest.raises(DataError, match=r"source\.vocabulary\.tsv.*minimum count") as caught:
         transform(examples, str(tmp_path / "out"), options)
     assert "\n" not in str(caught.value)
