@@ -18,11 +18,13 @@ from models.optimizers import FusedAdam  # noqa: E402
 from models.teacher_forcing import TeacherForcing  # noqa: E402
 from pipeline.devices import Updates  # noqa: E402
 from pipeline.input_data import _shares  # noqa: E402
+from tests.models import test_encoder  # noqa: E402
 from tests.models.test_teacher_forcing import make_batch, make_model  # noqa: E402
 
 CASES = {
     "lstm_moving_average": {"ema": 0.5},
     "gru_token_coins_micro_batches": {"cell": "gru", "coin": "token", "micro_batches": 2},
+    "bidirectional": {"network": "bidirectional_lstm", "label_smoothing": 0.1, "coin": "token"},
     "keras_sgd": {"optimizer": keras.optimizers.SGD},
     "float16": {"dtype": "mixed_float16"},
     "overflow": {"dtype": "mixed_float16", "overflow": True},
@@ -31,14 +33,23 @@ FOUR = ("lstm_moving_average", "gru_token_coins_micro_batches")  # the cases of 
 
 
 def run(
-    strategy, cell="lstm", coin="batch", micro_batches=1, optimizer=None, ema=None, dtype="float64", overflow=False
+    strategy,
+    cell="lstm",
+    network=None,
+    coin="batch",
+    micro_batches=1,
+    optimizer=None,
+    ema=None,
+    label_smoothing=0.0,
+    dtype="float64",
+    overflow=False,
 ):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
-        model = make_model(cell, layers=1, dtype=dtype)
+        model = test_encoder.make(network, dtype) if network else make_model(cell, layers=1, dtype=dtype)
         chosen = optimizer(0.5) if optimizer else FusedAdam(0.05, ema_momentum=ema)
         forcing = TeacherForcing(schedule="linear", start=0.9, end=0.1, steps=3, coin=coin)
-        model.compile(chosen, forcing, seed=4, clip_norm=0.3, micro_batches=micro_batches)
+        model.compile(chosen, forcing, 4, clip_norm=0.3, micro_batches=micro_batches, label_smoothing=label_smoothing)
     if overflow:  # one word, which stands in the last row alone, has an embedding that float16 cannot hold
         table = model.encoder.embedding.embeddings
         table.assign(tf.tensor_scatter_nd_update(table.value, [[10]], tf.fill([1, 6], 1e6)))

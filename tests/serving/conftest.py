@@ -13,19 +13,25 @@ CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?01234567
 WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
 
 
-def make_translator(**search) -> Translator:
+BIDIRECTIONAL = {
+    "cell": "gru",
+    "hidden_size": 8,
+    "encoder_hidden_size": 16,
+    "bidirectional": True,
+    "bridge": "dense",
+    "layer_norm": True,
+    "tied": "target",
+}
+
+
+def make_translator(network: dict | None = None, **search) -> Translator:
     keras.utils.set_random_seed(3)
     model = Seq2Seq(
         source_vocabulary_size=len(CHARACTERS),
         target_vocabulary_size=len(WORDS),
         start_id=START_ID,
         network=RecurrentNetwork(
-            embedding_size=8,
-            hidden_size=16,
-            num_layers=2,
-            cell="lstm",
-            dropout=0.0,
-            init_scale=1.5,
+            **{"embedding_size": 8, "hidden_size": 16, "num_layers": 2, "init_scale": 1.5, **(network or {})}
         ),
     )
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
