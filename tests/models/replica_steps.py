@@ -19,6 +19,7 @@ from models.optimizers import FusedAdam  # noqa: E402
 from models.teacher_forcing import TeacherForcing  # noqa: E402
 from pipeline.devices import Updates  # noqa: E402
 from pipeline.input_data import _shares  # noqa: E402
+from tests.models.test_encoder import network  # noqa: E402
 from tests.models.test_teacher_forcing import make_batch, make_model  # noqa: E402
 
 ATTENTION = RecurrentNetwork(
@@ -27,6 +28,7 @@ ATTENTION = RecurrentNetwork(
 CASES = {
     "lstm_moving_average": {"ema": 0.5},
     "gru_token_coins_micro_batches": {"cell": "gru", "coin": "token", "micro_batches": 2},
+    "bidirectional": {"network": network("bidirectional_lstm"), "label_smoothing": 0.1, "coin": "token"},
     "keras_sgd": {"optimizer": keras.optimizers.SGD},
     "attention_micro_batches": {"network": ATTENTION, "micro_batches": 2},
     "float16": {"dtype": "mixed_float16"},
@@ -45,13 +47,14 @@ def run(
     dtype="float64",
     overflow=False,
     network=None,
+    label_smoothing=0.0,
 ):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = make_model(cell, layers=1, dtype=dtype, network=network)
         chosen = optimizer(0.5) if optimizer else FusedAdam(0.05, ema_momentum=ema)
         forcing = TeacherForcing(schedule="linear", start=0.9, end=0.1, steps=3, coin=coin)
-        model.compile(chosen, forcing, seed=4, clip_norm=0.3, micro_batches=micro_batches)
+        model.compile(chosen, forcing, 4, clip_norm=0.3, micro_batches=micro_batches, label_smoothing=label_smoothing)
     if overflow:  # one word, which stands in the last row alone, has an embedding that float16 cannot hold
         table = model.encoder.embedding.embeddings
         table.assign(tf.tensor_scatter_nd_update(table.value, [[10]], tf.fill([1, 6], 1e6)))

@@ -252,6 +252,41 @@ def test_a_joint_vocabulary_needs_equal_sides():
     assert load("dates", ["vocabulary.joint=true"]).vocabulary.joint
 
 
+@pytest.mark.parametrize(
+    ("options", "message", "remedy"),
+    [
+        (["bidirectional=true"], 'bridge: expected "dense" with bidirectional = true, got "copy"', "bridge=dense"),
+        (
+            ["encoder_hidden_size=64"],
+            'encoder_hidden_size: expected 128, as in the decoder, or bridge = "dense", got 64',
+            "bridge=dense",
+        ),
+        (
+            ["encoder_layers=2"],
+            'encoder_layers: expected 1, as in the decoder, or bridge = "dense", got 2',
+            "num_layers=2",
+        ),
+        (
+            ["tied=target"],
+            'embedding_size: expected hidden_size (128) with tied = "target", got 64',
+            "embedding_size=128",
+        ),
+    ],
+)
+def test_options_of_the_network_that_do_not_fit(options, message, remedy):
+    overrides = [f"model.{option}" for option in options]
+    assert f": model.{message}" in refusal("dates", *overrides)
+    load("dates", [*overrides, f"model.{remedy}"])
+
+
+def test_the_encoder_has_the_decoders_size_unless_it_is_given_its_own():
+    model = load("dates", ["model.hidden_size=96", "model.num_layers=3"]).model
+    assert (model.encoder_hidden_size, model.encoder_layers) == (96, 3)
+    model = load("dates", ["model.encoder_layers=2", "model.bridge=dense"]).model
+    assert (model.encoder_layers, model.num_layers) == (2, 1)
+    assert refusal("dates", "model.hidden_size=0").endswith("expected greater than or equal to 1, got 0")
+
+
 def test_mistakes_in_a_file_name_the_file(tmp_path):
     path = write(tmp_path, '[data]\nbuiltin = "dates"\n[model]\nlayers = 2\n')
     assert refusal(path) == f"{path}: model.layers: unknown key; did you mean model.num_layers?"

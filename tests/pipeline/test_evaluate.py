@@ -108,13 +108,6 @@ def test_perplexity_per_word_of_characters(corpus, tmp_path):
     assert figures["character_error_rate"] > 0
 
 
-def test_subwords_are_scored_as_plain_text(corpus, target):
-    config = small_config(corpus, target={"unit": "unigram"})
-    figures, signatures = score(["1 2 3 4 5."], ["1 2 3 4 5."], config, target)
-    assert figures["bleu"] == pytest.approx(100) and "tok:13a" in signatures["bleu"]
-    assert "token_bleu" not in figures
-
-
 def test_files_and_figures(config, transform_dir, trainer_dir, tmp_path):
     figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
     report = json.loads((tmp_path / "evaluation.json").read_text())

@@ -224,10 +224,24 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(corpus, transform_d
 def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_dir):
     config = small_config(corpus, model={"init_scale": 0.0, "cell": "gru", "num_layers": 2})
     model = build_model(config, transform_dir)
-    assert model.arguments["init_scale"] is None and model.arguments["cell"] == "gru"
+    network = model.arguments["network"]
+    assert network.init_scale is None and network.cell == "gru" and network.encoder_layers == 2
     for side in ("source", "target"):
         size = len(read_vocabulary(vocabulary_file(transform_dir, side)))
         assert model.arguments[f"{side}_vocabulary_size"] == size
+
+
+def test_one_embedding_for_both_sides_needs_one_vocabulary(corpus, transform_dir, tmp_path):
+    config = small_config(corpus, model={"tied": "all", "embedding_size": 12})
+    with pytest.raises(
+        DataError, match=r'^model\.tied: expected "none" or "target" unless .* got "all" with different'
+    ):
+        build_model(config, transform_dir)
+    content = Path(vocabulary_file(transform_dir, "source")).read_text()
+    for side in SIDES:
+        Path(vocabulary_file(tmp_path, side)).write_text(content)
+    model = build_model(config, tmp_path)
+    assert model.encoder.embedding is model.decoder.embedding
 
 
 def test_another_vocabulary_is_refused(transform_dir, trainer_dir, tmp_path):

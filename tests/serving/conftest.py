@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from models.networks import RecurrentNetwork
+from models.networks import Network, RecurrentNetwork
 from models.seq2seq import Seq2Seq
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
@@ -13,7 +13,21 @@ CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?01234567
 WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
 
 
-def make_translator(network=None, **search) -> Translator:
+BIDIRECTIONAL = RecurrentNetwork(
+    cell="gru",
+    embedding_size=8,
+    hidden_size=8,
+    num_layers=2,
+    encoder_hidden_size=16,
+    bidirectional=True,
+    bridge="dense",
+    layer_norm=True,
+    tied="target",
+    init_scale=1.5,
+)
+
+
+def make_translator(network: Network | None = None, **search) -> Translator:
     keras.utils.set_random_seed(3)
     model = Seq2Seq(
         source_vocabulary_size=len(CHARACTERS),

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from serving.export import export
+from tests.serving.conftest import BIDIRECTIONAL, make_translator
 
 BATCHES = [
     [],
@@ -48,16 +49,18 @@ def version(translator, tmp_path_factory) -> Path:
     return export(translator, tmp_path_factory.mktemp("serving") / "demo")
 
 
-def test_a_clean_process_gives_the_same_answers_through_a_session(translator, version, tmp_path):
-    moved = version.rename(tmp_path / "moved")  # nothing outside the folder is needed
+def answers_of_a_clean_process(version, tmp_path):
     (tmp_path / "batches.json").write_text(json.dumps(BATCHES))
-    command = [sys.executable, "-c", CLIENT, str(moved), str(tmp_path / "batches.json"), str(tmp_path / "out.json")]
+    command = [sys.executable, "-c", CLIENT, str(version), str(tmp_path / "batches.json"), str(tmp_path / "out.json")]
     finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    moved.rename(version)
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["banned"] == []
-    for texts, answer in zip(BATCHES, result["answers"], strict=True):
+    return result["answers"]
+
+
+def check_answers(answers, translator):
+    for texts, answer in zip(BATCHES, answers, strict=True):
         expected = {"serving_default": translator.translate, "n_best": translator.n_best}
         for key, function in expected.items():
             for name, value in function(tf.constant(texts, tf.string)).items():
@@ -67,6 +70,18 @@ def test_a_clean_process_gives_the_same_answers_through_a_session(translator, ve
                     assert values == [text.decode() for text in value.numpy().ravel()]
                 else:
                     np.testing.assert_allclose(values, value.numpy().ravel(), atol=1e-4)
+
+
+def test_a_clean_process_gives_the_same_answers_through_a_session(translator, version, tmp_path):
+    moved = version.rename(tmp_path / "moved")  # nothing outside the folder is needed
+    answers = answers_of_a_clean_process(moved, tmp_path)
+    moved.rename(version)
+    check_answers(answers, translator)
+
+
+def test_a_bidirectional_encoder_and_tied_embeddings_are_exported(tmp_path):
+    translator = make_translator(BIDIRECTIONAL)
+    check_answers(answers_of_a_clean_process(export(translator, tmp_path / "demo"), tmp_path), translator)
 
 
 def test_the_signatures_are_the_contract(version):
