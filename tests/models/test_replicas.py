@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SAME = ("lstm_moving_average", "gru_token_coins_micro_batches", "keras_sgd")
+SAME = ("lstm_moving_average", "gru_token_coins_micro_batches", "keras_sgd", "transformer_parallel_roll_out")
 
 
 @pytest.fixture(scope="module")
