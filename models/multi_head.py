@@ -97,7 +97,7 @@ def attend(
     """Dot-product attention: `softmax(q k + mask) v`.
 
     Args:
-        queries: `[B, h, Q, D]`, scaled (see `Attention.query_scale`).
+        queries: `[B, h, Q, D]`, scaled by 1/√D.
         memory: keys and values, `[B, h, S, D]` each.
         mask: broadcast to `[B, h, Q, S]`; 0, or `MASKED`. The softmax is taken in its type.
         rate: share of the weights that is dropped.
@@ -139,10 +139,13 @@ class Attention(keras.layers.Layer):
         self.size, self.heads, self.dropout, self.init_scale = size, heads, dropout, init_scale
         self.output_map = self._affine(1, "output")
 
-    @property
-    def query_scale(self) -> float:
-        """1/√D, by which dot products are divided; here the queries' weights are, which are fewer."""
-        return float((self.size // self.heads) ** -0.5)
+    def _query_scale(self, others: int = 0) -> tf.Tensor:
+        """1/√D for each of H outputs, and 1 for each of `others`.
+
+        Dot products are divided by √D; here the weights that make the queries are, which are fewer.
+        """
+        queries = tf.fill([self.size], tf.cast((self.size // self.heads) ** -0.5, self.variable_dtype))
+        return tf.concat([queries, tf.ones([others], self.variable_dtype)], axis=0)
 
     def _affine(self, parts: int, name: str) -> Affine:
         return Affine(self.size, parts * self.size, self.init_scale, dtype=self.dtype_policy, name=name)
@@ -168,8 +171,7 @@ class SelfAttention(Attention):
 
     def _input_function(self) -> TokenWise:
         """A function from `[N, H]` to scaled queries, keys and values `[N, 3H]`."""
-        scale = tf.repeat(tf.constant([self.query_scale, 1.0, 1.0], self.variable_dtype), self.size)
-        return self.input_map.function(scale)
+        return self.input_map.function(self._query_scale(2 * self.size))
 
     def unroll(self, inputs: tf.Tensor, place: Places, mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Whole sequences: packed `[N, H]` to packed `[N, H]`; mask and seed are those of `attend`."""
@@ -221,7 +223,7 @@ class CrossAttention(Attention):
 
         The memory is prepared, `[B, h, S, D]`; mask and seed are those of `attend`.
         """
-        (queries,) = split_heads(self.query_map.function(self.query_scale)(inputs), place, 1, self.heads)
+        (queries,) = split_heads(self.query_map.function(self._query_scale())(inputs), place, 1, self.heads)
         contexts, weights = attend(queries, memory, mask, self.dropout, seed)
         return self.output_map.function()(join_heads(contexts, place)), tf.reduce_mean(weights, axis=1)
 
@@ -231,7 +233,7 @@ class CrossAttention(Attention):
         It takes inputs `[R, H]`, the prepared memory and a mask `[B, S]`, and returns outputs `[R, H]` and the mean of
         the heads' weights `[R, S]`.
         """
-        query_map, output_map = self.query_map.function(self.query_scale), self.output_map.function()
+        query_map, output_map = self.query_map.function(self._query_scale()), self.output_map.function()
 
         def step(inputs: tf.Tensor, memory: KeyValues, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             sentences, rows = tf.shape(mask)[0], tf.shape(inputs)[0]

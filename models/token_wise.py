@@ -118,9 +118,12 @@ class Affine(keras.layers.Layer):
             shape=(self.output_size,), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
         )
 
-    def function(self, scale: tf.Tensor | float = 1.0) -> TokenWise:
-        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` or a scalar."""
-        kernel, bias = (tf.cast(weight * scale, self.compute_dtype) for weight in (self.kernel, self.bias))
+    def function(self, scale: tf.Tensor | None = None) -> TokenWise:
+        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` if there is one."""
+        weights = [tf.convert_to_tensor(weight) for weight in (self.kernel, self.bias)]
+        if scale is not None:
+            weights = [weight * scale for weight in weights]
+        kernel, bias = (tf.cast(weight, self.compute_dtype) for weight in weights)
         return lambda values: affine(values, kernel, bias)
 
     def get_config(self) -> dict[str, Any]:

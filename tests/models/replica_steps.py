@@ -14,7 +14,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from models.networks import RecurrentNetwork  # noqa: E402
+from models.networks import RecurrentNetwork, TransformerNetwork  # noqa: E402
 from models.optimizers import FusedAdam  # noqa: E402
 from models.teacher_forcing import TeacherForcing  # noqa: E402
 from pipeline.devices import Updates  # noqa: E402
@@ -25,12 +25,14 @@ from tests.models.test_teacher_forcing import make_batch, make_model  # noqa: E4
 ATTENTION = RecurrentNetwork(
     embedding_size=6, hidden_size=8, num_layers=1, cell="gru", init_scale=0.8, attention="additive"
 )
+TRANSFORMER = TransformerNetwork(hidden_size=8, num_layers=1, heads=2, feed_forward_size=12, init_scale=0.8)
 CASES = {
     "lstm_moving_average": {"ema": 0.5},
     "gru_token_coins_micro_batches": {"cell": "gru", "coin": "token", "micro_batches": 2},
     "bidirectional": {"network": network("bidirectional_lstm"), "label_smoothing": 0.1, "coin": "token"},
     "keras_sgd": {"optimizer": keras.optimizers.SGD},
     "attention_micro_batches": {"network": ATTENTION, "micro_batches": 2},
+    "transformer_parallel_roll_out": {"network": TRANSFORMER, "roll_out": "parallel", "coin": "token"},
     "float16": {"dtype": "mixed_float16"},
     "overflow": {"dtype": "mixed_float16", "overflow": True},
 }
@@ -48,12 +50,13 @@ def run(
     overflow=False,
     network=None,
     label_smoothing=0.0,
+    roll_out="exact",
 ):
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = make_model(cell, layers=1, dtype=dtype, network=network)
         chosen = optimizer(0.5) if optimizer else FusedAdam(0.05, ema_momentum=ema)
-        forcing = TeacherForcing(schedule="linear", start=0.9, end=0.1, steps=3, coin=coin)
+        forcing = TeacherForcing(schedule="linear", start=0.9, end=0.1, steps=3, coin=coin, roll_out=roll_out)
         model.compile(chosen, forcing, 4, clip_norm=0.3, micro_batches=micro_batches, label_smoothing=label_smoothing)
     if overflow:  # one word, which stands in the last row alone, has an embedding that float16 cannot hold
         table = model.encoder.embedding.embeddings

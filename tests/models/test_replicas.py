@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SAME = ("lstm_moving_average", "gru_token_coins_micro_batches", "bidirectional", "keras_sgd", "attention_micro_batches")
+SAME = (
+    "lstm_moving_average",
+    "gru_token_coins_micro_batches",
+    "bidirectional",
+    "keras_sgd",
+    "attention_micro_batches",
+    "transformer_parallel_roll_out",
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.decoder import DecoderSteps
-from models.networks import RecurrentNetwork
+from models.networks import RecurrentNetwork, TransformerNetwork
 from models.recurrent_decoder import RecurrentState
 from models.seq2seq import Seq2Seq
 from models.states import Advance, SourceMemory
-from models.teacher_forcing import TeacherForcing, draw_coins, roll_out, shift_right
+from models.teacher_forcing import TeacherForcing, draw_coins, parallel_roll_out, roll_out, shift_right
 
 FORMULAS = {
     "constant": lambda i, k: 1.0,
@@ -58,6 +58,7 @@ def test_a_trace_follows_the_iteration():
         ("steps", 0, "steps must be a positive number of iterations, got 0"),
         ("schedule", "cubic", "schedule must be one of .*, got 'cubic'"),
         ("coin", "euro", "coin must be 'batch' or 'token', got 'euro'"),
+        ("roll_out", "fast", "roll_out must be 'exact' or 'parallel', got 'fast'"),
     ],
 )
 def test_refused_values(field, value, message):
@@ -254,3 +255,79 @@ def test_rows_keep_their_memory_and_leave_when_they_are_done():
     last = [max((t for r, t in own if r == row), default=0) for row in range(4)]
     assert rows == [sum(t > step for t in last) for step in range(max(last))]
     assert sum(projected) == len(own) > 2
+
+
+TRANSFORMER = TransformerNetwork(hidden_size=8, num_layers=1, heads=2, feed_forward_size=12, init_scale=0.8)
+
+
+@pytest.mark.parametrize("network", [None, TRANSFORMER])
+@pytest.mark.parametrize("kind", ["batch", "token"])
+def test_a_parallel_roll_out_feeds_what_is_predicted_after_gold_inputs(network, kind):
+    model, batch = make_model(network=network), make_batch([5, 1, 3], [7, 2, 4])
+    gold = draw_coins(tf.constant(0.3), tf.shape(batch["target_ids"]), kind, tf.constant([1, 2])).numpy()
+    _, logits = classic_loop(model, batch, tf.ones_like(gold))
+    expected = shift_right(batch["target_ids"], 2).numpy()
+    own = [(row, t) for row, length in enumerate([7, 2, 4]) for t in range(1, length) if not gold[row, t]]
+    for row, t in own:
+        expected[row, t] = logits[row, t - 1].numpy().argmax()
+    memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+
+    def ours():
+        return model.decoder_inputs(batch, memory, tf.constant(gold), "parallel")
+
+    for inputs in (ours(), tf.function(ours, autograph=False)()):
+        np.testing.assert_array_equal(inputs, expected)
+    assert len(own) > 3 and (expected != shift_right(batch["target_ids"], 2)).numpy().any()
+
+
+def test_a_parallel_roll_out_equals_the_exact_one_where_no_prediction_follows_another():
+    model, batch = make_model(network=TRANSFORMER), make_batch([5, 1, 3], [7, 2, 4])
+    memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+    once = tf.constant(np.arange(7) != np.array([[3], [1], [2]]))
+    exact, parallel = (model.decoder_inputs(batch, memory, once, how) for how in ("exact", "parallel"))
+    np.testing.assert_array_equal(exact, parallel)
+    never = tf.zeros([3, 7], tf.bool)
+    exact, parallel = (model.decoder_inputs(batch, memory, never, how) for how in ("exact", "parallel"))
+    assert (exact != parallel).numpy().any()  # else the test above says nothing
+
+
+def test_a_parallel_roll_out_computes_only_what_decides_an_input():
+    passes, rows = tf.Variable(0), tf.Variable(0)
+    gold_inputs = tf.constant(np.random.default_rng(0).integers(4, 9, (3, 5)), tf.int32)
+    lengths = tf.constant([5, 2, 4])
+
+    def unroll():
+        passes.assign_add(1)
+        return tf.ones([3, 5, 6])
+
+    def project(features):
+        rows.assign_add(tf.shape(features)[0])
+        return features
+
+    run = tf.function(lambda gold: parallel_roll_out(unroll, project, gold_inputs, gold, lengths), autograph=False)
+    only_padding = tf.constant(np.arange(5) < np.array([[5], [2], [4]])) | (tf.range(5) == 0)
+    for gold in (tf.ones([3, 5], tf.bool), only_padding):
+        np.testing.assert_array_equal(run(gold), gold_inputs)
+        assert int(passes) == int(rows) == 0
+    run(tf.zeros([3, 5], tf.bool))
+    assert int(passes) == 1 and int(rows) == 4 + 1 + 3
+
+
+@pytest.mark.parametrize("how", ["exact", "parallel"])
+def test_a_step_is_trained_on_the_chosen_inputs_and_tested_on_exact_ones(how):
+    model, batch = make_model(network=TRANSFORMER), make_batch([5, 1, 3], [7, 2, 4])
+    model.compile(keras.optimizers.SGD(0.0), TeacherForcing(start=0.2, coin="token", roll_out=how), seed=3)
+    asked, plain = [], model.decoder_inputs
+
+    def watched(batch, memory, gold, how="exact"):
+        asked.append(how)
+        return plain(batch, memory, gold, how)
+
+    model.decoder_inputs = watched
+    loss = float(model.train_step(batch)["loss"])
+    gold = draw_coins(tf.constant(0.2), tf.constant([3, 7]), "token", tf.constant([3, 0]))
+    memory = model.encoder(batch["source_ids"], batch["source_lengths"])
+    nll, tokens = model.cross_entropy(batch, plain(batch, memory, gold, how), memory)
+    assert loss == pytest.approx(float(nll / tokens), rel=1e-6)
+    model.test_step(batch)
+    assert asked == [how, "exact"]

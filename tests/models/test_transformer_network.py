@@ -25,8 +25,8 @@ def transformer(**options) -> TransformerNetwork:
 
 
 NETWORKS = {
-    "transformer": transformer(),
-    "transformer_tied": transformer(heads=4, num_layers=1, encoder_layers=2, activation="gelu", tied="target"),
+    "transformer": transformer(encoder_layers=1),
+    "transformer_tied": transformer(heads=4, num_layers=1, activation="gelu", tied="target"),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -166,7 +166,7 @@ def test_no_row_at_all(name):
 @every_network
 def test_micro_batches_make_the_same_update(name):
     batch, results = make_batch([5, 2, 1, 6, 3], [6, 3, 4, 1, 7]), []
-    for parts in (1, 2, 7):  # seven parts of five rows: some are empty
+    for parts in (1, 7):  # seven parts of five rows: some are empty
         model = make(name, dtype="float64")
         model.compile(keras.optimizers.SGD(0.1), TeacherForcing(start=0.5), 3, 0.5, parts)
         norm = float(tf.function(model.train_step, autograph=False)(batch)["gradient_norm"])
@@ -231,12 +231,12 @@ def digits(count: int, seed: int, backwards: bool) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(batch)
 
 
-def exactly_learned(network, backwards: bool, steps: int, peak: float = 5e-3) -> float:
+def exactly_learned(network, backwards: bool, steps: int, peak: float = 5e-3, roll_out: str = "exact") -> float:
     """Share of held-out strings that greedy search gets right after training."""
     keras.utils.set_random_seed(1)
     model = Seq2Seq(source_vocabulary_size=14, target_vocabulary_size=14, start_id=2, network=network)
     rate = keras.optimizers.schedules.CosineDecay(peak, steps)
-    model.compile(FusedAdam(rate), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
+    model.compile(FusedAdam(rate), TeacherForcing(start=0.5, roll_out=roll_out), seed=1, clip_norm=1.0)
     train = digits(10_000, 0, backwards).shuffle(10_000, seed=0).repeat().batch(64)
     model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
     held_out = next(iter(digits(1000, 1, backwards).batch(1000)))
@@ -254,3 +254,9 @@ def exactly_learned(network, backwards: bool, steps: int, peak: float = 5e-3) ->
     found = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=result.lengths[:, 0]).to_list()
     gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], lengths=held_out["target_lengths"] - 1).to_list()
     return float(np.mean([one == other for one, other in zip(found, gold, strict=True)]))
+
+
+@pytest.mark.parametrize(("backwards", "roll_out"), [(True, "exact"), (False, "parallel")])
+def test_copying_and_reversing_are_learned(backwards, roll_out):
+    network = TransformerNetwork(hidden_size=64, num_layers=1, heads=4, feed_forward_size=128)
+    assert exactly_learned(network, backwards, 300, roll_out=roll_out) >= 0.99

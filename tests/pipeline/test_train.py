@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline import devices, validation
 from pipeline.checkpoints import read_arrays
+from pipeline.config import Config
 from pipeline.evaluate import evaluate
 from pipeline.input_data import batches
 from pipeline.model_files import build_model, build_translator, load_model
@@ -70,6 +71,20 @@ def test_training_in_half_precision_leaves_a_float32_model(corpus, transform_dir
     assert model.dtype_policy.name == "float32" and model.decoder.compute_dtype == "float32"
     validation = perplexity(model, transform_dir)
     assert validation != figures["perplexity"] and validation == pytest.approx(figures["perplexity"], rel=0.01)
+
+
+def test_a_transformer_is_trained_and_saved(corpus, transform_dir, tmp_path):
+    model = {"architecture": "transformer", "hidden_size": 16, "num_layers": 1, "heads": 2, "feed_forward_size": 32}
+    training = {"epochs": 1, "beta_2": 0.98, "teacher_forcing": {"roll_out": "parallel"}}
+    values = small_config(corpus, training=training).model_dump()
+    config = Config.model_validate({**values, "model": model})
+    figures = train(config, transform_dir, tmp_path)
+    kept = load_model(tmp_path, transform_dir)
+    assert [type(layer).__name__ for layer in (kept.encoder, kept.decoder)] == [
+        "TransformerEncoder",
+        "TransformerDecoder",
+    ]
+    assert perplexity(kept, transform_dir) == pytest.approx(figures["perplexity"], rel=1e-4)
 
 
 def perplexity(model, transform_dir):
