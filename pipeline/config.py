@@ -419,6 +419,8 @@ class Config(Section):
                 f"vocabulary: expected equal sections source and target with joint = true, "
                 f"got different {', '.join(differing)}"
             )
+        if self.model.tied == "all" and not self.vocabulary.joint:
+            raise ValueError('model: expected tied = "none" or "target" without vocabulary.joint = true, got "all"')
         return self
 
     @field_validator("name")

@@ -250,6 +250,9 @@ def test_a_joint_vocabulary_needs_equal_sides():
         "vocabulary: expected equal sections source and target with joint = true, got different lowercase, min_count"
     )
     assert load("dates", ["vocabulary.joint=true"]).vocabulary.joint
+    tied = ["model.embedding_size=128", "model.tied=all"]
+    assert "model: expected tied" in refusal("dates", *tied)
+    load("dates", [*tied, "vocabulary.joint=true"])
 
 
 @pytest.mark.parametrize(
