@@ -19,7 +19,7 @@ from models.states import Advance, SourceMemory, Unrolled
 
 
 class EnsembleEncoder(keras.layers.Layer):
-    """The members' encoders over the same source.
+    """The members' encoders over the same source. It has no configuration: `Seq2Seq` rebuilds it from its network.
 
     Args:
         members: the encoders.
@@ -53,7 +53,7 @@ class EnsembleEncoder(keras.layers.Layer):
 
 
 class EnsembleDecoder(Decoder):
-    """The members' decoders side by side; see `Decoder`.
+    """The members' decoders side by side; see `Decoder`. Like the encoder it has no configuration of its own.
 
     Its features are the members' features, one after the other in one vector; its "logits" are the logarithms of the
     mean probabilities. Attention weights are the mean of those of the members that have any.
@@ -76,6 +76,11 @@ class EnsembleDecoder(Decoder):
     def recurrent_layers(self) -> list[Any]:
         """See base class."""
         return [layer for member in self.members for layer in member.recurrent_layers]
+
+    @property
+    def has_attention(self) -> bool:
+        """See base class."""
+        return any(member.has_attention for member in self.members)
 
     def prepare(self, memory: tuple[SourceMemory, ...]) -> tuple[Any, ...]:
         """One prepared memory for each member."""

@@ -101,7 +101,7 @@ def attend(
         memory: keys and values, `[B, h, S, D]` each.
         mask: broadcast to `[B, h, Q, S]`; 0, or `MASKED`. The softmax is taken in its type.
         rate: share of the weights that is dropped.
-        seed: see `models.dropout.drop`.
+        seed: see `models.dropout.drop`. Unlike every other mask, this one changes with the number of padded columns.
 
     Returns:
         Contexts `[B, h, Q, D]` and the weights before dropout `[B, h, Q, S]`.

@@ -5,7 +5,7 @@ here and nowhere else.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 
@@ -64,8 +64,10 @@ def token_embeddings(
     """The embeddings of source and target, one and the same if all are tied (Press & Wolf 2017; Vaswani et al. 2017).
 
     Raises:
-        ValueError: all are to be tied, but the vocabularies differ in size.
+        ValueError: all are to be tied, but the vocabularies differ in size; or no such way to tie.
     """
+    if tied not in get_args(TiedEmbeddings):
+        raise ValueError(f"tied must be 'none', 'target' or 'all', got {tied!r}")
     if tied == "all" and source_size != target_size:
         raise ValueError(
             f"tied must be 'none' or 'target' unless both sides share a vocabulary, got 'all' with {source_size} "

@@ -181,6 +181,8 @@ class FeedForward(keras.layers.Layer):
         super().__init__(**kwargs)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
+        if inner_size < 1:
+            raise ValueError(f"inner_size must be a positive number of units, got {inner_size}")
         self.size, self.inner_size, self.activation, self.init_scale = size, inner_size, activation, init_scale
         policy = self.dtype_policy
         self.inner = Affine(size, inner_size, init_scale, dtype=policy, name="inner")

@@ -239,7 +239,8 @@ class TeacherForcingConfig(Section):
     """Whether one coin is tossed per time step for the whole batch (the tutorial's way), or one per token."""
     roll_out: Literal["exact", "parallel"] = "exact"
     """Whether the predictions that are fed follow the loop's inputs, found one step after the other, or reference
-    tokens alone, found in one pass: an approximation that is faster, above all for a Transformer."""
+    tokens alone, found in one pass: an approximation that is faster, above all for a Transformer, but not where the
+    recurrent decoder itself has to go step by step (additive attention, input feeding)."""
 
 
 class TrainingConfig(Section):
@@ -419,6 +420,12 @@ class Config(Section):
                 f"vocabulary: expected equal sections source and target with joint = true, "
                 f"got different {', '.join(differing)}"
             )
+        subwords = {"unigram", "bpe", "wordpiece"} & {self.source.unit, self.target.unit}
+        samples = self.source.samples or self.target.samples
+        for key, used, need in (("max_words", subwords, "a subword unit"), ("segmentations", samples, "sampling")):
+            value, default = getattr(self.vocabulary, key), VocabularySection.model_fields[key].default
+            if value != default and not used:
+                raise ValueError(f"vocabulary: expected {key} = {default} without {need}, got {value}")
         if self.model.tied == "all" and not self.vocabulary.joint:
             raise ValueError('model: expected tied = "none" or "target" without vocabulary.joint = true, got "all"')
         return self

@@ -72,6 +72,12 @@ class RecurrentConfig(Section):
         if self.bridge == "copy" and self.bidirectional:
             raise ValueError('bridge: expected "dense" with bidirectional = true, got "copy"')
         sees_source = self.attention != "none" or self.context == "every_step"
+        directions = 2 if self.bidirectional else 1
+        if self.attention == "dot" and directions * self.encoder_hidden_size != self.hidden_size:
+            raise ValueError(
+                f'attention: expected "general" or "additive" where an encoder output '
+                f'({directions * self.encoder_hidden_size} units) is no decoder state ({self.hidden_size}), got "dot"'
+            )
         if self.attention != "none" and self.context != "initial":
             raise ValueError(
                 f'context: expected "initial" with attention = "{self.attention}", which gives a context of its own, '
@@ -93,6 +99,8 @@ class RecurrentConfig(Section):
             raise ValueError(
                 f'embedding_size: expected {name} ({features}) with tied = "{self.tied}", got {self.embedding_size}'
             )
+        if self.variational_dropout and not self.dropout and not self.output_dropout:
+            raise ValueError("variational_dropout: expected false without dropout and output_dropout, got true")
         stepwise = self.attention == "additive" or self.input_feeding
         if stepwise and self.variational_dropout and self.dropout and self.num_layers > 1:
             raise ValueError(

@@ -114,7 +114,8 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
             done[component.key] = artifact
             states.append(State(component.key, state, artifact))
             continue
-        others = artifacts.find_all(root, component.name)
+        # Another variant's artifact is not an older one of this component.
+        others = [] if component.variant else artifacts.find_all(root, component.name)
         states.append(State(component.key, "outdated", others[0]) if others else State(component.key, "missing", None))
     return states
 

@@ -19,6 +19,9 @@ import sentencepiece
 from preprocessing.special_tokens import SPECIAL_TOKENS, UNKNOWN_ID
 from preprocessing.text import SPACE_MARK
 
+LONGEST_SAMPLED_WORD = 200
+"""Characters of the longest word that is worth drawing segmentations of: their cost grows with its square."""
+
 Segmentation = tuple[str, ...]
 
 UNKNOWN_PENALTY = 10.0

@@ -25,7 +25,7 @@ from preprocessing.examples import TRAIN, Record, WriteShards, from_example, rec
 from preprocessing.learning import VocabularyOptions, write_vocabularies
 from preprocessing.records import read_records
 from preprocessing.segmentation_table import segmentation_file, segmentation_line, write_segmentations
-from preprocessing.subword_sampling import WordSampler
+from preprocessing.subword_sampling import LONGEST_SAMPLED_WORD, WordSampler
 from preprocessing.text import SUBWORD_UNITS, TextConfig
 from preprocessing.vocabulary import (
     SIDES,
@@ -182,7 +182,12 @@ class DrawSegmentations(beam.DoFn):
         self._sampler: WordSampler | None = None
 
     def process(self, word: str) -> Iterator[str]:
-        """Loads the model with the first word: only that proves that it has been written."""
+        """Loads the model with the first word: only that proves that it has been written.
+
+        A word that is longer than `LONGEST_SAMPLED_WORD` has no line, so training segments it as usual.
+        """
+        if len(word) > LONGEST_SAMPLED_WORD:
+            return
         if self._sampler is None:
             self._sampler = WordSampler(
                 read_bytes(self._model), self._options.bpe_dropout, self._options.sampling_alpha

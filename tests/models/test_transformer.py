@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.multi_head import MASKED, attend, causal_mask, join_heads, places, split_heads
+from models.multi_head import attend, causal_mask, join_heads, places, split_heads
 from models.networks import TransformerNetwork
 from models.packing import pack, pack_lengths
 from models.seq2seq import Seq2Seq
@@ -181,7 +181,6 @@ def test_a_masked_key_has_no_weight_at_all(dtype):
     assert weights.dtype == softmax_type
     upper = np.triu(np.ones([4, 4], bool), 1)
     assert (weights.numpy()[..., upper] == 0).all() and (weights.numpy()[..., ~upper] > 0).all()
-    assert MASKED + 1e4 < -1e8
 
 
 def test_a_bias_gradient_over_many_tokens_loses_nothing_in_bfloat16():

@@ -41,9 +41,8 @@ def test_five_lines_are_enough(tmp_path):
     assert (config.model.hidden_size, config.model.num_layers, config.training.batch_size) == (512, 2, 128)
 
 
-@pytest.mark.parametrize("preset", ["dates", "emoji-en-de", "g2p-cmudict", "multi30k-de-en-tutorial"])
+@pytest.mark.parametrize("preset", presets())
 def test_presets_load_and_round_trip(preset, tmp_path):
-    assert preset in presets()
     config = load(preset)
     assert config.name == preset
     assert load(write(tmp_path, dump(config), "other.toml")) == config
@@ -250,6 +249,9 @@ def test_a_joint_vocabulary_needs_equal_sides():
         "vocabulary: expected equal sections source and target with joint = true, got different lowercase, min_count"
     )
     assert load("dates", ["vocabulary.joint=true"]).vocabulary.joint
+    assert "vocabulary: expected segmentations = 32 without sampling" in refusal("dates", "vocabulary.segmentations=3")
+    assert "vocabulary: expected max_words = 500000 without a" in refusal("dates", "vocabulary.max_words=3")
+    load("dates", ["vocabulary.max_words=3", "source.unit=unigram"])
     tied = ["model.embedding_size=128", "model.tied=all"]
     assert "model: expected tied" in refusal("dates", *tied)
     load("dates", [*tied, "vocabulary.joint=true"])
@@ -268,6 +270,46 @@ def test_a_joint_vocabulary_needs_equal_sides():
             ["encoder_layers=2"],
             'encoder_layers: expected 1, as in the decoder, or bridge = "dense", got 2',
             "num_layers=2",
+        ),
+        (
+            ["attention=dot", "bidirectional=true", "bridge=dense"],
+            'attention: expected "general" or "additive" where an encoder output (256 units) is no decoder state (128)',
+            "attention=general",
+        ),
+        (
+            ["variational_dropout=true", "dropout=0"],
+            "variational_dropout: expected false without dropout and output_dropout, got true",
+            "output_dropout=0.1",
+        ),
+        (
+            ["attention=dot", "context=every_step"],
+            'context: expected "initial" with attention = "dot"',
+            "context=initial",
+        ),
+        (
+            ["context_from=max"],
+            'context_from: expected "final" with context = "initial", got "max"',
+            "context=every_step",
+        ),
+        (
+            ["input_feeding=true"],
+            'attention: expected "dot" or "general" with input_feeding, got "none"',
+            "input_feeding=false",
+        ),
+        (
+            ["input_feeding=true", "attention=dot"],
+            "output_size: expected at least 1 with input_feeding",
+            "output_size=8",
+        ),
+        (
+            ["attention=dot", "tied=target"],
+            'output_size: expected embedding_size (64) with tied = "target"',
+            "output_size=64",
+        ),
+        (
+            ["attention=additive", "variational_dropout=true", "dropout=0.1", "num_layers=2"],
+            "variational_dropout: expected false with additive attention or input_feeding",
+            "num_layers=1",
         ),
         (
             ["tied=target"],
