@@ -55,8 +55,9 @@ class TokenEmbedding(keras.layers.Layer):
         rows = tf.convert_to_tensor(self.embeddings)
         if self.transposed:
             rows = tf.transpose(rows)
-        scale = self.size**0.5 if self.scaled else 1.0
-        return lambda ids: tf.gather(rows, ids) * scale
+        if self.scaled:
+            return lambda ids: tf.gather(rows, ids) * self.size**0.5
+        return lambda ids: tf.gather(rows, ids)
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

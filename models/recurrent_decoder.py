@@ -195,7 +195,9 @@ class RecurrentDecoder(Decoder):
                 sentences = tf.maximum(tf.shape(memory)[0], 1)
                 return [tf.repeat(memory, tf.shape(hidden)[0] // sentences, axis=0)], ()
             attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory)
-            context, weights = (tf.reshape(values, [-1, tf.shape(values)[-1]]) for values in attended)
+            # Not -1 rows: without a source column or a row their number would be undefined.
+            rows = tf.shape(hidden)[0]
+            context, weights = (tf.reshape(values, [rows, tf.shape(values)[-1]]) for values in attended)
             return [tf.ensure_shape(context, [None, self.options["memory_size"]])], weights
 
         def step(

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ class Progress:
 
 
 class TensorBoard:
-    """Curves of training and validation, the graph of a step, and sample translations.
+    """Curves of training and validation, the graph of a step, sample translations and their attention.
 
     The event files are as they were when a checkpoint was written, then go on: what a crash left after it is cut off.
 
@@ -92,6 +92,7 @@ class TensorBoard:
         directory: where the event files go, in `train/` and `validation/`.
         sizes: the files of the checkpoint to go on from, and their sizes, as `sizes()` gave them.
         table: gives sample translations as Markdown, after each epoch.
+        pictures: gives pictures of their attention, `[height, width, 3]` uint8 each.
         every: updates between two points of the training curves.
     """
 
@@ -100,6 +101,7 @@ class TensorBoard:
         directory: Path,
         sizes: Mapping[str, int],
         table: Callable[[], str],
+        pictures: Callable[[], Sequence[np.ndarray]],
         every: int = 20,
     ) -> None:
         self.directory = directory
@@ -111,7 +113,7 @@ class TensorBoard:
                 with path.open("r+b") as file:
                     file.truncate(min(size, path.stat().st_size))  # after a power failure it may be shorter
         self.writers = {part: tf.summary.create_file_writer(str(directory / part)) for part in ("train", "validation")}
-        self.table, self.every = table, every
+        self.table, self.pictures, self.every = table, pictures, every
         self.tokens, self.since = 0.0, time.monotonic()
 
     def show_graph(self, graph: tf.Graph) -> None:
@@ -141,6 +143,8 @@ class TensorBoard:
                     tf.summary.scalar(name.removeprefix("val_"), value)
             tf.summary.scalar("loss", np.log(logs["val_perplexity"]))
             tf.summary.text("samples", self.table())
+            for number, picture in enumerate(self.pictures(), start=1):
+                tf.summary.image(f"attention/sample_{number}", picture[np.newaxis])
         self.tokens, self.since = 0.0, time.monotonic()
 
     def sizes(self) -> dict[str, int]:

@@ -99,7 +99,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         log.info("going on after epoch %d, batch %d, from %s", state.epoch, state.batch, checkpoints.newest())
     greedy = build_translator(config, model, transform_dir, beam_size=1, n_best=1)
     validation = Validation(config, model, validation_set, greedy, list(texts(transform_dir, "validation")), SAMPLES)
-    board = TensorBoard(output_dir / LOGS, state.logs, validation.table)
+    board = TensorBoard(output_dir / LOGS, state.logs, validation.table, validation.pictures)
 
     sampled = sampled_encoders(config, transform_dir)
 

@@ -6,10 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
+from pipeline.attention_images import Alignment, alignments, draw
 from pipeline.config import Config
 from pipeline.metrics import Item, group_by_source, score
 from pipeline.translate import translate_texts
 from serving.translator import Translator
+
+ALIGNED = 4
+"""Samples whose attention is shown."""
 
 TRANSLATED_TOGETHER = 128
 """Sentences that are searched together."""
@@ -40,6 +44,7 @@ class Validation:
         self.items = group_by_source(pairs)
         self.samples = self.items[:samples]
         self.translations: Sequence[str] = ()
+        self.alignments: Sequence[Alignment] = ()
         self.step = tf.function(model.test_step, input_signature=[dataset.element_spec], autograph=False)
 
     def of(self, weights: Sequence[np.ndarray]) -> dict[str, float]:
@@ -56,6 +61,10 @@ class Validation:
             translated = self.samples if selection in figures else self.items
             translations = self._translate(translated)
             self.translations = translations[: len(self.samples)]
+            if self.greedy.has_attention:
+                sources = tf.constant([item.source for item in self.samples[:ALIGNED]])
+                answer = self.greedy.attention(text=sources)
+                self.alignments = alignments({name: values.numpy() for name, values in answer.items()})
             if selection not in figures:
                 references = [item.references for item in translated]
                 figures[selection] = score([selection], translations, references, self.config.target)[selection].value
@@ -70,6 +79,10 @@ class Validation:
             cells = (source, translation, " / ".join(references))
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(rows)
+
+    def pictures(self) -> list[np.ndarray]:
+        """The attention of the first samples under the weights that were validated last, if the network has any."""
+        return [draw(alignment) for alignment in self.alignments]
 
     def _translate(self, items: Sequence[Item]) -> list[str]:
         return translate_texts(self.greedy.translate, [item.source for item in items], TRANSLATED_TOGETHER)

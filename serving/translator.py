@@ -10,7 +10,8 @@ from models.beam_search import BeamSearchResult, beam_search
 from models.decoder import Decoder
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
-from preprocessing.special_tokens import END_ID, PADDING_ID, START_ID, UNKNOWN_ID
+from models.teacher_forcing import shift_right
+from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from preprocessing.text import TextProcessor
 
 TEXT = tf.TensorSpec([None], tf.string, name="text")
@@ -100,23 +101,59 @@ class Translator(tf.Module):
         translations, scores = self._search(text, n_best=self.options.n_best)
         return {"translations": translations, "scores": scores}
 
+    @tf.function(input_signature=[TEXT], autograph=False)
+    def attention(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best translation of each text `[B]`, and which source tokens each of its tokens looked at.
+
+        The last token of either side is the end token. Of a network with several heads or layers the weights are the
+        mean of the last layer's heads, of an ensemble the mean of its members.
+
+        Returns:
+            `translation` `[B]`, `source_tokens` `[B, S]` and `target_tokens` `[B, T]` string, padded with empty ones;
+            `weights` `[B, T, S]` float32, which add up to 1 over S, zero in the padding.
+        """
+        ids = self.source.encode(text)
+        source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
+        memory = self.networks.encoder(source_ids, source_lengths)
+        result = self._hypotheses(memory, source_lengths, n_best=1)
+        lengths = tf.where(ids.row_lengths() == 0, 0, result.lengths[:, 0])
+        best = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=lengths)
+        target_ids, target_lengths = pad(with_end(best, END_ID), PADDING_ID)
+        inputs = shift_right(target_ids, START_ID)
+        weights = self.networks.decoder.unroll_features(inputs, target_lengths, memory).attention
+        real = tf.sequence_mask(target_lengths, tf.shape(target_ids)[1])[:, :, tf.newaxis]
+        end = SPECIAL_TOKENS[END_ID]
+        source_tokens = tf.concat([self.source.tokens_of(text), tf.fill([ids.nrows(), 1], end)], axis=1)
+        return {
+            "translation": self.target.decode(best),
+            "source_tokens": source_tokens.to_tensor(""),
+            "target_tokens": tf.where(real[:, :, 0], tf.gather(tf.constant(self.target.tokens), target_ids), ""),
+            "weights": tf.where(real, tf.cast(weights, tf.float32), 0.0),
+        }
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is a signature `attention`."""
+        return self.networks.decoder.has_attention
+
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """The SavedModel's signatures by name."""
-        return {"serving_default": self.translate, "n_best": self.n_best}
+        shown = {"attention": self.attention} if self.has_attention else {}
+        return {"serving_default": self.translate, "n_best": self.n_best, **shown}
 
     def _search(self, text: tf.Tensor, n_best: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Translations and scores, `[B, N]` each."""
         ids = self.source.encode(text)
-        result = self._hypotheses(*pad(with_end(ids, END_ID), PADDING_ID), n_best)
+        source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
+        result = self._hypotheses(self.networks.encoder(source_ids, source_lengths), source_lengths, n_best)
         flat_ids = tf.reshape(result.ids, [-1, tf.shape(result.ids)[-1]])  # --> [B N, L]
         hypotheses = tf.RaggedTensor.from_tensor(flat_ids, lengths=tf.reshape(result.lengths, [-1]))
         translations = tf.reshape(self.target.decode(hypotheses), [-1, n_best])
         empty = (ids.row_lengths() == 0)[:, tf.newaxis]
         return tf.where(empty, "", translations), tf.where(empty, 0.0, result.scores)
 
-    def _hypotheses(self, source_ids: tf.Tensor, source_lengths: tf.Tensor, n_best: int) -> BeamSearchResult:
-        encoder, decoder = self.networks.encoder, self.networks.decoder
-        memory = encoder(source_ids, source_lengths)
+    def _hypotheses(self, memory: Any, source_lengths: tf.Tensor, n_best: int) -> BeamSearchResult:
+        decoder = self.networks.decoder
         tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
         max_lengths = tf.cast(self.options.max_length_factor * tokens, tf.int32) + self.options.max_length_constant
         steps, prepared = decoder.stepper(), decoder.prepare(memory)

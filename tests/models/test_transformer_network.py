@@ -20,7 +20,8 @@ from tests.models.test_teacher_forcing import check_against_the_classic_loop, ma
 
 
 def transformer(**options) -> TransformerNetwork:
-    sizes = {"hidden_size": 8, "num_layers": 2, "heads": 2, "feed_forward_size": 12, "init_scale": 0.8}
+    # Of about Glorot's size: with larger ones the gradient is so steep that bfloat16's rounding moves it by a tenth.
+    sizes = {"hidden_size": 8, "num_layers": 2, "heads": 2, "feed_forward_size": 12, "init_scale": 0.3}
     return TransformerNetwork(**{**sizes, **options})
 
 

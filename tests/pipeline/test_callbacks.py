@@ -5,6 +5,7 @@ import re
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pipeline.callbacks import Progress, TensorBoard
 from pipeline.checkpoints import TrainingState
 
+PICTURE = np.zeros([3, 4, 3], np.uint8)
 CURVES = {
     "loss",
     "perplexity",
@@ -67,7 +69,7 @@ def curves(directory, part):
 
 
 def board(directory, sizes=(), every=1):
-    return TensorBoard(directory, dict(sizes), lambda: "| a |", every)
+    return TensorBoard(directory, dict(sizes), lambda: "| a |", lambda: [PICTURE], every)
 
 
 def train(watcher, updates, loss):
@@ -97,7 +99,7 @@ def test_curves(tmp_path, clock):
         "padding_share": (2, 0.25),
     }
     validation = {"perplexity": 8.0, "free_running_perplexity": 16.0, "bleu": 12.5, "samples": b"| a |"}
-    assert curves(tmp_path, "validation") == {*validation, "loss"}
+    assert curves(tmp_path, "validation") == {*validation, "loss", "attention/sample_1"}
     for name, value in validation.items():
         assert points(tmp_path, "validation", name) == [(5, value)]
     assert points(tmp_path, "validation", "loss") == [(5, pytest.approx(2.0794415))]

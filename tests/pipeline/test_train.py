@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from models.optimizers import FusedAdam
 from pipeline import devices, validation
 from pipeline.checkpoints import read_arrays
 from pipeline.config import Config
@@ -73,12 +74,20 @@ def test_training_in_half_precision_leaves_a_float32_model(corpus, transform_dir
     assert validation != figures["perplexity"] and validation == pytest.approx(figures["perplexity"], rel=0.01)
 
 
-def test_a_transformer_is_trained_and_saved(corpus, transform_dir, tmp_path):
+def test_a_transformer_is_trained_and_saved(corpus, transform_dir, tmp_path, monkeypatch):
+    made = []
+
+    def optimizer(*args, **options):
+        made.append(FusedAdam(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr("pipeline.train.FusedAdam", optimizer)
     model = {"architecture": "transformer", "hidden_size": 16, "num_layers": 1, "heads": 2, "feed_forward_size": 32}
     training = {"epochs": 1, "beta_2": 0.98, "teacher_forcing": {"roll_out": "parallel"}}
     values = small_config(corpus, training=training).model_dump()
     config = Config.model_validate({**values, "model": model})
     figures = train(config, transform_dir, tmp_path)
+    assert [each.beta_2 for each in made] == [0.98]
     kept = load_model(tmp_path, transform_dir)
     assert [type(layer).__name__ for layer in (kept.encoder, kept.decoder)] == [
         "TransformerEncoder",

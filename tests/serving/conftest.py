@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from models.networks import Network, RecurrentNetwork
+from models.networks import Network, RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
@@ -13,18 +13,25 @@ CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?01234567
 WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
 
 
-BIDIRECTIONAL = RecurrentNetwork(
+SMALL = {"embedding_size": 8, "hidden_size": 8, "num_layers": 1, "init_scale": 1.5}
+ATTENTION = RecurrentNetwork(
+    **{**SMALL, "num_layers": 2},
     cell="gru",
-    embedding_size=8,
-    hidden_size=8,
-    num_layers=2,
     encoder_hidden_size=16,
     bidirectional=True,
     bridge="dense",
+    attention="general",
+    output_size=8,
     layer_norm=True,
     tied="target",
-    init_scale=1.5,
 )
+MEMBERS = (
+    RecurrentNetwork(**SMALL, cell="gru", bidirectional=True, bridge="dense", attention="additive"),
+    RecurrentNetwork(**SMALL, attention="dot", input_feeding=True, output_size=6, reverse_source=True),
+    RecurrentNetwork(**SMALL, context="every_step", context_from="max"),
+    TransformerNetwork(hidden_size=8, num_layers=2, heads=2, feed_forward_size=16, init_scale=1.0),
+)
+"""One of each kind of decoder."""
 
 
 def make_translator(network: Network | None = None, **search) -> Translator:

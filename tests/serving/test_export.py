@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from models.ensemble import EnsembleNetwork
 from serving.export import export
-from tests.serving.conftest import BIDIRECTIONAL, make_translator
+from tests.serving.conftest import ATTENTION, MEMBERS, make_translator
 
 BATCHES = [
     [],
@@ -61,8 +62,7 @@ def answers_of_a_clean_process(version, tmp_path):
 
 def check_answers(answers, translator):
     for texts, answer in zip(BATCHES, answers, strict=True):
-        expected = {"serving_default": translator.translate, "n_best": translator.n_best}
-        for key, function in expected.items():
+        for key, function in translator.signatures().items():
             for name, value in function(tf.constant(texts, tf.string)).items():
                 shape, values = answer[f"{key}.{name}"]
                 assert shape == value.shape.as_list()
@@ -79,8 +79,9 @@ def test_a_clean_process_gives_the_same_answers_through_a_session(translator, ve
     check_answers(answers, translator)
 
 
-def test_a_bidirectional_encoder_and_tied_embeddings_are_exported(tmp_path):
-    translator = make_translator(BIDIRECTIONAL)
+@pytest.mark.parametrize("network", [ATTENTION, EnsembleNetwork(members=MEMBERS)], ids=["attention", "ensemble"])
+def test_networks_of_every_kind_are_exported(network, tmp_path):
+    translator = make_translator(network)
     check_answers(answers_of_a_clean_process(export(translator, tmp_path / "demo"), tmp_path), translator)
 
 

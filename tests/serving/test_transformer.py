@@ -1,32 +1,12 @@
-"""A Transformer's SavedModel through a Session: its cache grows in the search's loop."""
-
-import json
-import subprocess
-import sys
+"""A Transformer's translator: its cache grows in the search's loop."""
 
 import numpy as np
 import tensorflow as tf
 
-from models.networks import TransformerNetwork
-from serving.export import export
-from tests.serving.conftest import make_translator
-from tests.serving.test_export import BATCHES, CLIENT
+from tests.serving.conftest import MEMBERS, make_translator
 from tests.serving.test_translator import greedy
 
-NETWORK = TransformerNetwork(hidden_size=8, num_layers=2, heads=2, feed_forward_size=16, init_scale=1.0)
-
-
-def test_a_clean_process_gives_the_same_answers_through_a_session(tmp_path):
-    translator = make_translator(NETWORK)
-    version = export(translator, tmp_path / "demo")
-    (tmp_path / "batches.json").write_text(json.dumps(BATCHES))
-    command = [sys.executable, "-c", CLIENT, str(version), str(tmp_path / "batches.json"), str(tmp_path / "out.json")]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    for texts, answer in zip(BATCHES, json.loads((tmp_path / "out.json").read_text())["answers"], strict=True):
-        expected = translator.n_best(tf.constant(texts, tf.string))
-        assert answer["n_best.translations"][1] == [text.decode() for text in expected["translations"].numpy().ravel()]
-        np.testing.assert_allclose(answer["n_best.scores"][1], expected["scores"].numpy().ravel(), atol=1e-4)
+NETWORK = MEMBERS[-1]
 
 
 def test_a_text_is_translated_alike_in_any_batch_and_as_by_a_plain_loop():
