@@ -71,21 +71,24 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def stepper(self, multiply: Product = product) -> StackStep:
-        """A function for one time step; to be made outside a loop. `multiply` computes its matrix products.
+    def stepper(self) -> StackStep:
+        """A function for one time step; to be made outside a loop.
 
-        It takes vectors `[B, I]`, states, and a seed if there is to be dropout, `[2]` int32 and another one each step.
-        It returns the top layer's output `[B, H]` and the new states.
+        It takes vectors `[B, I]`, states, a seed if there is to be dropout, `[2]` int32 and another one each step, and
+        the function that computes matrix products. It returns the top layer's output `[B, H]` and the new states.
         """
-        steps = [layer.stepper(multiply) for layer in self.layers]
+        steps = [layer.stepper() for layer in self.layers]
 
         def step(
-            outputs: tf.Tensor, states: tuple[CellState, ...], dropout_seed: tf.Tensor | None = None
+            outputs: tf.Tensor,
+            states: tuple[CellState, ...],
+            dropout_seed: tf.Tensor | None = None,
+            multiply: Product = product,
         ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
             for index, (layer_step, state) in enumerate(zip(steps, states, strict=True)):
                 outputs = self._drop(outputs, index, dropout_seed)
-                outputs, state = layer_step(outputs, state)
+                outputs, state = layer_step(outputs, state, multiply)
                 new_states.append(state)
             return outputs, tuple(new_states)
 
