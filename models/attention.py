@@ -32,7 +32,7 @@ AttentionKind = Literal["dot", "general", "additive"]
 class AttentionMemory(NamedTuple):
     """What attention needs of a batch of source sentences."""
 
-    keys: tf.Tensor  # [B, S, A] what queries are compared with
+    keys: tf.Tensor  # what queries are compared with: [B, S, A] if additive, else [B, A, S], ready for the product
     values: tf.Tensor  # [B, S, M] what contexts are made of
     lengths: tf.Tensor  # [B] int32, real source tokens, at least 1 each
 
@@ -44,7 +44,7 @@ class Attended(NamedTuple):
     weights: tf.Tensor  # [B, K, S], 0 in the padding, of sum 1
 
 
-Attend = Callable[[tf.Tensor, AttentionMemory], Attended]
+Attend = Callable[..., Attended]
 
 
 def masked_softmax(scores: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -64,14 +64,34 @@ def additive_scores(queries: tf.Tensor, keys: tf.Tensor, vector: tf.Tensor) -> t
     Returns:
         `[B, K, S]`.
     """
-    energies = tf.tanh(queries[:, :, tf.newaxis] + keys[:, tf.newaxis])  # --> [B, K, S, A]
-    flat = tf.reshape(energies, [-1, vector.shape[0]])
-    return tf.reshape(tf.linalg.matvec(flat, vector), tf.shape(energies)[:-1])
+
+    def energies(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        return tf.tanh(queries[:, :, tf.newaxis] + keys[:, tf.newaxis])  # --> [B, K, S, A]
+
+    @tf.custom_gradient
+    def run(queries: tf.Tensor, keys: tf.Tensor, vector: tf.Tensor) -> Any:
+        size = vector.shape[0]
+        values = energies(queries, keys)
+        scores = tf.linalg.matvec(tf.reshape(values, [-1, size]), vector)
+
+        def gradient(grad: tf.Tensor) -> Any:
+            # Computed again: kept for all steps of a sequence they would be the largest values of training.
+            values = energies(queries, keys)
+            column = tf.reshape(grad, [-1, 1])
+            to_scores = tf.reshape(tf.matmul(column, vector[tf.newaxis]), tf.shape(values))
+            to_sums = tf.raw_ops.TanhGrad(y=values, dy=to_scores)
+            to_vector = tf.matmul(tf.reshape(values, [-1, size]), column, transpose_a=True)[:, 0]
+            return tf.reduce_sum(to_sums, axis=2), tf.reduce_sum(to_sums, axis=1), to_vector
+
+        return tf.reshape(scores, tf.shape(values)[:-1]), gradient
+
+    scores: tf.Tensor = run(queries, keys, vector)
+    return scores
 
 
 def by_sentence(rows: tf.Tensor, sentences: tf.Tensor) -> tf.Tensor:
-    """Rows `[B K, ...]`, those of one sentence together, as `[B, K, ...]`; B may be 0."""
-    each = tf.shape(rows)[0] // tf.maximum(sentences, 1)
+    """Rows `[B K, ...]`, those of one sentence together, as `[B, K, ...]`; B may be 0, and K is then 1."""
+    each = tf.maximum(tf.shape(rows)[0] // tf.maximum(sentences, 1), 1)
     return tf.reshape(rows, tf.concat([[sentences, each], tf.shape(rows)[1:]], axis=0))
 
 
@@ -122,33 +142,31 @@ class Attention(keras.layers.Layer):
         """The memory of encoder outputs `[B, S, M]`, of which `lengths` `[B]` are real."""
         values = tf.cast(outputs, self.compute_dtype)
         if self.kind == "dot":
-            return AttentionMemory(values, values, lengths)
+            return AttentionMemory(tf.linalg.matrix_transpose(values), values, lengths)
         keys = tf.matmul(tf.reshape(values, [-1, self.memory_size]), tf.cast(self.key_kernel, values.dtype))
         if self.kind == "additive":
             keys += tf.cast(self.key_bias, keys.dtype)
-        return AttentionMemory(
-            tf.reshape(keys, tf.concat([tf.shape(values)[:2], [self.query_size]], axis=0)), values, lengths
-        )
+        keys = tf.reshape(keys, tf.concat([tf.shape(values)[:2], [self.query_size]], axis=0))
+        return AttentionMemory(keys if self.kind == "additive" else tf.linalg.matrix_transpose(keys), values, lengths)
 
-    def attender(self, multiply: Product = product) -> Attend:
+    def attender(self) -> Attend:
         """A function from queries `[B, K, H]` and a memory to contexts and weights; to be made outside a loop.
 
-        Args:
-            multiply: computes the product of the queries with their kernel.
+        A third argument is the function that computes its matrix products.
         """
         dtype = self.compute_dtype
         if self.kind == "additive":
             query_kernel, vector = (tf.cast(weight, dtype) for weight in (self.query_kernel, self.score_vector))
 
         @in_scope("attention")
-        def attend(queries: tf.Tensor, memory: AttentionMemory) -> Attended:
+        def attend(queries: tf.Tensor, memory: AttentionMemory, multiply: Product = product) -> Attended:
             if self.kind == "additive":
                 flat = multiply(tf.reshape(queries, [-1, self.query_size]), query_kernel)
                 scores = additive_scores(tf.reshape(flat, tf.shape(queries)), memory.keys, vector)
             else:
-                scores = tf.matmul(tf.cast(queries, dtype), memory.keys, transpose_b=True)
+                scores = multiply(queries, memory.keys)
             weights = masked_softmax(tf.cast(scores, self.variable_dtype), memory.lengths)
-            return Attended(tf.matmul(tf.cast(weights, dtype), memory.values), weights)
+            return Attended(multiply(weights, memory.values), weights)
 
         return attend
 

@@ -117,18 +117,25 @@ def lstm_backward(
     Returns:
         Gradients with respect to the previous state and to the pre-activations.
     """
+    grad_cell, gradient = lstm_gates_backward(grad_state, state.cell, saved, transposed_kernel.dtype)
+    grad_hidden = tf.cast(tf.matmul(gradient.gates, transposed_kernel), grad_cell.dtype)
+    return LSTMState(grad_hidden, grad_cell), gradient
+
+
+def lstm_gates_backward(
+    grad_state: LSTMState, cell: tf.Tensor, saved: LSTMSaved, dtype: tf.DType
+) -> tuple[tf.Tensor, LSTMGradient]:
+    """The derivative of `lstm_gates`: gradients to the previous `cell`, and of `dtype` to the pre-activations."""
     i, f, g, o, tanh_cell = saved
     grad_cell = grad_state.cell + _tanh_gradient(tanh_cell, grad_state.hidden * o)
     gates = (
         _sigmoid_gradient(i, grad_cell * g),
-        _sigmoid_gradient(f, grad_cell * state.cell),
+        _sigmoid_gradient(f, grad_cell * cell),
         _tanh_gradient(g, grad_cell * i),
         _sigmoid_gradient(o, grad_state.hidden * tanh_cell),
     )
     # Cast before they are joined: in bfloat16 that is half the memory traffic.
-    grad_gates = tf.concat([tf.cast(gate, transposed_kernel.dtype) for gate in gates], axis=-1)
-    grad_hidden = tf.cast(tf.matmul(grad_gates, transposed_kernel), grad_cell.dtype)
-    return LSTMState(grad_hidden, grad_cell * f), LSTMGradient(grad_gates)
+    return grad_cell * f, LSTMGradient(tf.concat([tf.cast(gate, dtype) for gate in gates], axis=-1))
 
 
 def _parts(gates: tf.Tensor, count: int, dtype: tf.DType) -> list[tf.Tensor]:
@@ -183,13 +190,19 @@ def gru_backward(
     grad_state: GRUState, state: GRUState, saved: GRUSaved, transposed_kernel: tf.Tensor
 ) -> tuple[GRUState, GRUGradient]:
     """The derivative of `gru_forward`; arguments and results as of `lstm_backward`, with 3H for 4H."""
+    past_products, gradient = gru_gates_backward(grad_state, state.hidden, saved, transposed_kernel.dtype)
+    grad_hidden = past_products + tf.cast(tf.matmul(gradient.inner, transposed_kernel), past_products.dtype)
+    return GRUState(grad_hidden), gradient
+
+
+def gru_gates_backward(
+    grad_state: GRUState, hidden: tf.Tensor, saved: GRUSaved, dtype: tf.DType
+) -> tuple[tf.Tensor, GRUGradient]:
+    """The derivative of `gru_gates`: gradients to the previous `hidden`, and of `dtype` to the pre-activations."""
     z, r, n, inner_candidate = saved
-    grad_z = _sigmoid_gradient(z, grad_state.hidden * (state.hidden - n))
+    grad_z = _sigmoid_gradient(z, grad_state.hidden * (hidden - n))
     grad_n = _tanh_gradient(n, grad_state.hidden * (1.0 - z))
     grad_r = _sigmoid_gradient(r, grad_n * inner_candidate)
-    to_z, to_r, to_n, to_inner = (
-        tf.cast(grad, transposed_kernel.dtype) for grad in (grad_z, grad_r, grad_n, grad_n * r)
-    )
-    grad_inner = tf.concat([to_z, to_r, to_inner], axis=-1)
-    grad_hidden = grad_state.hidden * z + tf.cast(tf.matmul(grad_inner, transposed_kernel), z.dtype)
-    return GRUState(grad_hidden), GRUGradient(tf.concat([to_z, to_r, to_n], axis=-1), grad_inner)
+    to_z, to_r, to_n, to_inner = (tf.cast(grad, dtype) for grad in (grad_z, grad_r, grad_n, grad_n * r))
+    gradient = GRUGradient(tf.concat([to_z, to_r, to_n], axis=-1), tf.concat([to_z, to_r, to_inner], axis=-1))
+    return grad_state.hidden * z, gradient

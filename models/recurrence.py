@@ -22,6 +22,7 @@ from models.packing import Packing, any_rows
 from models.scopes import in_scope
 
 CellName = Literal["lstm", "gru"]
+CellStep = Callable[..., tuple[tf.Tensor, Any]]
 
 
 class CellFunctions(NamedTuple):
@@ -223,6 +224,39 @@ def _scalars(arrays: Any) -> Any:
     return tf.nest.map_structure(lambda _: tf.TensorShape([]), arrays)
 
 
+def differentiable_lstm_gates(gates: tf.Tensor, state: cells.LSTMState) -> cells.LSTMState:
+    """`cells.lstm_gates` with its derivative by hand: TensorFlow's has a padded copy for each of the gates' slices."""
+
+    @tf.custom_gradient
+    def run(gates: tf.Tensor, cell: tf.Tensor) -> Any:
+        new, saved = cells.lstm_gates(gates, state._replace(cell=cell))
+
+        def gradient(*grad_new: tf.Tensor) -> Any:
+            to_cell, to_gates = cells.lstm_gates_backward(cells.LSTMState(*grad_new), cell, saved, gates.dtype)
+            return (*to_gates, to_cell)
+
+        return tuple(new), gradient
+
+    return cells.LSTMState(*run(gates, state.cell))
+
+
+def differentiable_gru_gates(projected: tf.Tensor, inner: tf.Tensor, state: cells.GRUState) -> cells.GRUState:
+    """`cells.gru_gates` with its derivative by hand; see `differentiable_lstm_gates`."""
+
+    @tf.custom_gradient
+    def run(projected: tf.Tensor, inner: tf.Tensor, hidden: tf.Tensor) -> Any:
+        new, saved = cells.gru_gates(projected, inner, cells.GRUState(hidden))
+
+        def gradient(grad_hidden: tf.Tensor) -> Any:
+            grad_new = cells.GRUState(grad_hidden)
+            to_hidden, to_gates = cells.gru_gates_backward(grad_new, hidden, saved, projected.dtype)
+            return (*to_gates, to_hidden)
+
+        return new.hidden, gradient
+
+    return cells.GRUState(run(projected, inner, state.hidden))
+
+
 class Recurrent(keras.layers.Layer):
     """A recurrent layer with two faces: `unroll` over whole packed sequences, and `stepper` for one step.
 
@@ -274,10 +308,11 @@ class Recurrent(keras.layers.Layer):
         state_type = CELLS[self.cell].state_type
         return state_type(*(tf.zeros([batch_size, self.units], self.variable_dtype) for _ in state_type._fields))
 
-    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+    def stepper(self) -> CellStep:
         """A function for one time step: inputs `[B, I]` and a state to the output `[B, H]` and the new state.
 
-        Made outside a loop, it casts the weights once and not at every step. `multiply` computes its matrix products.
+        Made outside a loop, it casts the weights once and not at every step. A third argument is the function that
+        computes its matrix products.
         """
         raise NotImplementedError
 
@@ -324,14 +359,14 @@ class LSTM(Recurrent):
             zeros, ones = tf.zeros(self.units), tf.ones(self.units)
             self.bias.assign(tf.concat([zeros, ones, zeros, zeros], axis=0))
 
-    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+    def stepper(self) -> CellStep:
         """See base class. One product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
         weights = self._weights().cast(self.compute_dtype)
         kernel = tf.concat([weights.kernel, weights.recurrent_kernel], axis=0)  # --> [I + H, 4H]
 
-        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        def step(inputs: tf.Tensor, state: Any, multiply: Product = product) -> tuple[tf.Tensor, Any]:
             joined = tf.concat([tf.cast(values, kernel.dtype) for values in (inputs, state.hidden)], axis=-1)
-            state, _ = cells.lstm_gates(multiply(joined, kernel) + weights.input_bias, state)
+            state = differentiable_lstm_gates(multiply(joined, kernel) + weights.input_bias, state)
             return state.hidden, state
 
         return step
@@ -343,14 +378,14 @@ class GRU(Recurrent):
 
     cell: CellName = "gru"
 
-    def stepper(self, multiply: Product = product) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]:
+    def stepper(self) -> CellStep:
         """See base class."""
         weights = self._weights().cast(self.compute_dtype)
 
-        def step(inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        def step(inputs: tf.Tensor, state: Any, multiply: Product = product) -> tuple[tf.Tensor, Any]:
             projected = multiply(inputs, weights.kernel) + weights.input_bias
             inner = multiply(state.hidden, weights.recurrent_kernel) + weights.recurrent_bias
-            state, _ = cells.gru_gates(projected, inner, state)
+            state = differentiable_gru_gates(projected, inner, state)
             return state.hidden, state
 
         return step

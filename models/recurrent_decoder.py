@@ -185,33 +185,37 @@ class RecurrentDecoder(Decoder):
 
         return DecoderSteps(advance, self.projector())
 
-    def _vector_step(self, multiply: Product = product) -> Callable[..., Advance]:
-        """A function for one step from embeddings `[R, E]`; `multiply` computes the products with kernels."""
-        recurrence, combine = self.stack.stepper(multiply), self._combiner(multiply)
-        attend = None if self.attention is None else self.attention.attender(multiply)
+    def _vector_step(self) -> Callable[..., Advance]:
+        """A function for one step from embeddings `[R, E]`; see `models.step_loop.Step`."""
+        recurrence, combine = self.stack.stepper(), self._combiner()
+        attend = None if self.attention is None else self.attention.attender()
 
-        def look(hidden: tf.Tensor, memory: Any) -> tuple[list[tf.Tensor], tf.Tensor | Nothing]:
+        def look(hidden: tf.Tensor, memory: Any, multiply: Product) -> tuple[list[tf.Tensor], tf.Tensor | Nothing]:
             if attend is None:
                 sentences = tf.maximum(tf.shape(memory)[0], 1)
                 return [tf.repeat(memory, tf.shape(hidden)[0] // sentences, axis=0)], ()
-            attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory)
+            attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory, multiply)
             # Not -1 rows: without a source column or a row their number would be undefined.
             rows = tf.shape(hidden)[0]
             context, weights = (tf.reshape(values, [rows, tf.shape(values)[-1]]) for values in attended)
             return [tf.ensure_shape(context, [None, self.options["memory_size"]])], weights
 
         def step(
-            vectors: tf.Tensor, state: RecurrentState, memory: Any, dropout_seed: tf.Tensor | None = None
+            vectors: tf.Tensor,
+            state: RecurrentState,
+            memory: Any,
+            dropout_seed: tf.Tensor | None = None,
+            multiply: Product = product,
         ) -> Advance:
             seen: list[tf.Tensor] = []
             attention: tf.Tensor | Nothing = ()
             if self.early:
-                seen, attention = look(state.layers[-1].hidden, memory)
+                seen, attention = look(state.layers[-1].hidden, memory, multiply)
             inputs = [vectors, *seen, *([state.fed] if self.input_feeding else [])]
-            hidden, layers = recurrence(self._join(inputs), state.layers, dropout_seed)
+            hidden, layers = recurrence(self._join(inputs), state.layers, dropout_seed, multiply)
             if self.has_attention and not self.early:
-                seen, attention = look(hidden, memory)
-            features = combine(hidden, seen, vectors)
+                seen, attention = look(hidden, memory, multiply)
+            features = combine(hidden, seen, vectors, multiply)
             return Advance(features, RecurrentState(layers, features if self.input_feeding else ()), attention)
 
         return step
@@ -242,11 +246,13 @@ class RecurrentDecoder(Decoder):
         features = drop_packed(features, self.output_dropout, seeds[3], packing, variational)
         return Unrolled(unpack(features, packing), attention)
 
-    def _combiner(self, multiply: Product = product) -> Callable[[tf.Tensor, list[tf.Tensor], tf.Tensor], tf.Tensor]:
+    def _combiner(self) -> Callable[..., tf.Tensor]:
         """A function from h, what was seen, and e, each `[N, ...]`, to the features `[N, F]`."""
         kernel = tf.cast(self.output_kernel, self.compute_dtype) if self.output_size else None
 
-        def combine(hidden: tf.Tensor, seen: list[tf.Tensor], vectors: tf.Tensor) -> tf.Tensor:
+        def combine(
+            hidden: tf.Tensor, seen: list[tf.Tensor], vectors: tf.Tensor, multiply: Product = product
+        ) -> tf.Tensor:
             joined = self._join([hidden, *seen, *([vectors] if self.early else [])])
             return joined if kernel is None else tf.tanh(tf.cast(multiply(joined, kernel), self.variable_dtype))
 

@@ -12,6 +12,7 @@ from models.cells import CellState, Product, product
 from models.dropout import check_rates, drop, drop_packed, fold_in
 from models.packing import Packing
 from models.recurrence import CELLS, LAYERS, CellName, Recurrent
+from models.token_wise import LayerNorm, TokenWise
 
 StackStep = Callable[..., tuple[tf.Tensor, tuple[CellState, ...]]]
 
@@ -70,20 +71,19 @@ class RecurrentStack(keras.layers.Layer):
         make = partial(Bidirectional, cell) if bidirectional else LAYERS[cell]
         options = {"init_scale": init_scale, "cudnn": cudnn, "dtype": self.dtype_policy}
         self.layers = [make(hidden_size, name=f"{cell}_{index}", **options) for index in range(num_layers)]
-        # Not in the type of the products: statistics and activations keep the type of the states.
-        self.norms = [
-            keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.variable_dtype, name=f"norm_{index}")
-            for index in range(num_layers if layer_norm else 0)
-        ]
+        self.norms: list[LayerNorm] = []
+        for index in range(num_layers if layer_norm else 0):
+            width = self.layers[index - 1].units if index else input_size
+            self.norms.append(LayerNorm(width, dtype=self.dtype_policy, name=f"norm_{index}"))
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights; their shapes follow from the constructor's arguments alone."""
         width = self.arguments["input_size"]
-        for index, layer in enumerate(self.layers):
-            if self.norms:
-                self.norms[index].build((None, width))
+        for layer in self.layers:
             layer.build((None, None, width))
             width = layer.units
+        for norm in self.norms:
+            norm.build()
 
     @property
     def recurrent_layers(self) -> list[Recurrent]:
@@ -109,23 +109,26 @@ class RecurrentStack(keras.layers.Layer):
         """A state of zeros for every layer."""
         return tuple(layer.zero_state(batch_size) for layer in self.layers)
 
-    def stepper(self, multiply: Product = product) -> StackStep:
-        """A function for one time step; to be made outside a loop. `multiply` computes its matrix products.
+    def stepper(self) -> StackStep:
+        """A function for one time step; to be made outside a loop.
 
-        It takes vectors `[B, I]`, states, and a seed if there is to be dropout, `[2]` int32 and another one each step.
-        It returns the top layer's output `[B, H]` and the new states. A bidirectional stack has none. Nor can a step
-        know the mask of the step before, so it has no variational dropout.
+        It takes vectors `[B, I]`, states, a seed if there is to be dropout, `[2]` int32 and another one each step, and
+        the function that computes matrix products. It returns the top layer's output `[B, H]` and the new states. A
+        bidirectional stack has none. Nor can a step know the mask of the step before, so it has no variational dropout.
         """
-        steps = [layer.stepper(multiply) for layer in self.layers]
+        steps, normalise = [layer.stepper() for layer in self.layers], self._normalisers()
 
         def step(
-            outputs: tf.Tensor, states: tuple[CellState, ...], dropout_seed: tf.Tensor | None = None
+            outputs: tf.Tensor,
+            states: tuple[CellState, ...],
+            dropout_seed: tf.Tensor | None = None,
+            multiply: Product = product,
         ) -> tuple[tf.Tensor, tuple[CellState, ...]]:
             new_states = []
             for index, (layer_step, state) in enumerate(zip(steps, states, strict=True)):
                 if index:
                     outputs = drop(outputs, self.arguments["dropout"], fold_in(dropout_seed, index))
-                outputs, state = layer_step(self._normalised(index, outputs), state)
+                outputs, state = layer_step(normalise[index](outputs), state, multiply)
                 new_states.append(state)
             return outputs, tuple(new_states)
 
@@ -151,17 +154,21 @@ class RecurrentStack(keras.layers.Layer):
             step.
         """
         rate, variational = self.arguments["dropout"], self.arguments["variational_dropout"]
+        normalise = self._normalisers()
         outputs, final_states = inputs, []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             if index:
                 outputs = drop_packed(outputs, rate, fold_in(dropout_seed, index), packing, variational)
-            outputs = self._normalised(index, outputs)
+            outputs = normalise[index](outputs)
             outputs, state = layer.unroll(outputs, packing, state)
             final_states.append(state)
         return outputs, tuple(final_states)
 
-    def _normalised(self, index: int, inputs: tf.Tensor) -> tf.Tensor:
-        return self.norms[index](inputs) if self.norms else inputs
+    def _normalisers(self) -> list[TokenWise]:
+        """For each layer what its inputs go through, in the type of the states."""
+        if not self.norms:
+            return [tf.identity] * len(self.layers)
+        return [norm.function(self.variable_dtype) for norm in self.norms]
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
