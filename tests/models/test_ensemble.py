@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from models.ensemble import EnsembleNetwork
-from models.networks import RecurrentNetwork
+from models.networks import RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
 from models.teacher_forcing import shift_right
 from tests.models.test_teacher_forcing import make_batch
@@ -18,7 +18,17 @@ from tests.reference import log_softmax
 
 MEMBERS = (
     RecurrentNetwork(cell="lstm", embedding_size=6, hidden_size=8, num_layers=1, init_scale=0.8),
-    RecurrentNetwork(cell="gru", embedding_size=4, hidden_size=4, num_layers=2, init_scale=1.2, tied="target"),
+    RecurrentNetwork(
+        cell="gru",
+        embedding_size=4,
+        hidden_size=4,
+        num_layers=2,
+        init_scale=1.2,
+        tied="target",
+        attention="dot",
+        output_size=4,
+    ),
+    TransformerNetwork(hidden_size=8, num_layers=2, heads=2, feed_forward_size=12, init_scale=0.5),
 )
 SIZES = {"source_vocabulary_size": 11, "target_vocabulary_size": 13, "start_id": 2}
 

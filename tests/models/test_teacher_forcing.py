@@ -87,10 +87,12 @@ def test_extreme_ratios(kind):
     assert not draw_coins(tf.constant(0.0), shape, kind, seed).numpy()[:, 1:].any()
 
 
-def make_model(cell: str = "lstm", layers: int = 2, dropout: float = 0.0, network=None, **options) -> Seq2Seq:
+def make_model(
+    cell: str = "lstm", layers: int = 2, dropout: float = 0.0, network=None, source_size: int = 11, **options
+) -> Seq2Seq:
     keras.utils.set_random_seed(5)
     return Seq2Seq(
-        source_vocabulary_size=11,
+        source_vocabulary_size=source_size,
         target_vocabulary_size=13,
         start_id=2,
         **options,

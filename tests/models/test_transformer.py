@@ -14,6 +14,7 @@ from models.seq2seq import Seq2Seq
 from models.token_wise import affine, layer_norm
 from models.transformer import sinusoids
 from tests import reference
+from tests.models.test_networks import exactly_learned
 from tests.models.test_teacher_forcing import make_batch, make_model
 
 
@@ -241,3 +242,9 @@ def test_each_dropout_is_of_its_own_seed_and_off_without_one(rate):
         memory = each.encoder(batch["source_ids"], batch["source_lengths"], seed)
         losses.append(float(each.cross_entropy(batch, batch["target_ids"], memory, seed)[0]))
     assert losses[0] == losses[1] and losses[3] == losses[4] and len(set(losses)) == 3
+
+
+@pytest.mark.parametrize(("backwards", "roll_out"), [(True, "exact"), (False, "parallel")])
+def test_copying_and_reversing_are_learned(backwards, roll_out):
+    network = TransformerNetwork(hidden_size=64, num_layers=1, heads=4, feed_forward_size=128)
+    assert exactly_learned(network, backwards, 300, peak=5e-3, roll_out=roll_out) >= 0.99
