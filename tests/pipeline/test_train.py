@@ -256,7 +256,7 @@ def test_initial_weights_and_sizes_follow_the_configuration(corpus, transform_di
 
 
 def test_one_embedding_for_both_sides_needs_one_vocabulary(corpus, transform_dir, tmp_path):
-    config = small_config(corpus, model={"tied": "all", "embedding_size": 12})
+    config = small_config(corpus, model={"tied": "all", "embedding_size": 12}, vocabulary={"joint": True})
     with pytest.raises(
         DataError, match=r'^model\.tied: expected "none" or "target" unless .* got "all" with different'
     ):
