@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from models.cells import product
-from models.embedding import TokenEmbedding
+from models.embedding import HoldsEmbedding, TokenEmbedding
 from models.initializers import bias_initializer, weight_initializer
 from models.losses import CrossEntropy, projected_cross_entropy
 from models.states import Advance, Logits, Step, Unrolled
@@ -30,7 +30,7 @@ class DecoderSteps(NamedTuple):
         return Step(self.project(features), state, attention)
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(HoldsEmbedding, keras.layers.Layer):
     """Token ids and a memory of the source to logits; the network in between is the subclass's.
 
     Two ways to run it, with equal logits: `stepper`, one token for search, roll-out and serving; `unroll`, whole

@@ -1,7 +1,7 @@
 """Token embeddings, alone or tied to the projection to the vocabulary."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -69,3 +69,12 @@ class TokenEmbedding(keras.layers.Layer):
             "transposed": self.transposed,
             "scaled": self.scaled,
         }
+
+
+class HoldsEmbedding:
+    """For layers that are given a `TokenEmbedding`, with whose configuration theirs begins."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `get_config`."""
+        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})

@@ -1,19 +1,19 @@
 """The recurrent encoder: source ids to a memory and the final states (Sutskever et al. 2014; Bahdanau et al. 2015)."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from models.dropout import check_rates, drop_packed, drop_words, fold_in
-from models.embedding import TokenEmbedding
+from models.embedding import HoldsEmbedding, TokenEmbedding
 from models.packing import mirror, pack, pack_lengths, swap, unpack
 from models.stack import RecurrentStack
 from models.states import SourceMemory
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
-class RecurrentEncoder(keras.layers.Layer):
+class RecurrentEncoder(HoldsEmbedding, keras.layers.Layer):
     """An embedding and a recurrent stack over the source.
 
     Args:
@@ -90,8 +90,3 @@ class RecurrentEncoder(keras.layers.Layer):
             "word_dropout": self.word_dropout,
             **arguments,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})

@@ -1,7 +1,7 @@
 """The recurrent decoder: a stack that starts from the encoder's final states, with or without attention."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import tensorflow as tf
@@ -275,11 +275,6 @@ class RecurrentDecoder(Decoder):
             **self.options,
             **arguments,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})
 
 
 def source_vector(memory: SourceMemory, pooling: ContextPooling) -> tf.Tensor:

@@ -5,13 +5,13 @@ the end. It trains without a long warm-up, and where the original's post-norm di
 `multi_head`.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from models.dropout import check_rates, drop, drop_words, fold_in
-from models.embedding import TokenEmbedding
+from models.embedding import HoldsEmbedding, TokenEmbedding
 from models.multi_head import Places, SelfAttention, padding_mask, places
 from models.packing import Packing, pack, pack_lengths, unpack
 from models.states import SourceMemory
@@ -132,7 +132,7 @@ def embed(
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
-class TransformerEncoder(keras.layers.Layer):
+class TransformerEncoder(HoldsEmbedding, keras.layers.Layer):
     """An embedding, positions, and blocks of self-attention over the source.
 
     Args:
@@ -204,8 +204,3 @@ class TransformerEncoder(keras.layers.Layer):
             "word_dropout": self.word_dropout,
             **self.blocks[0].arguments,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})

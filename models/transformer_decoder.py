@@ -1,6 +1,6 @@
 """The Transformer's decoder (Vaswani et al. 2017): whole sequences under a causal mask, or steps with a cache."""
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -192,8 +192,3 @@ class TransformerDecoder(Decoder):
             "tied": self.tied,
             **self.blocks[0].arguments,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})

@@ -1,9 +1,5 @@
 """Ensembles against the mean of their members' probabilities, and as models like any other."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -81,22 +77,6 @@ def test_copies_of_one_network_are_that_network():
     batch = make_batch([5, 2, 1], [6, 3, 4])
     expected = tf.nn.log_softmax(member(batch))
     np.testing.assert_allclose(ensemble(batch), expected, atol=1e-5)
-
-
-def test_a_fresh_process_loads_it(tmp_path):
-    ensemble, _ = make_ensemble()
-    batch = make_batch([5, 2, 1], [6, 3, 4])
-    keras.saving.save_model(ensemble, tmp_path / "model.keras")
-    np.savez(tmp_path / "batch.npz", **{name: value.numpy() for name, value in batch.items()})
-    program = (
-        "import sys, keras, numpy as np, tensorflow as tf, models.ensemble, models.seq2seq\n"
-        "model = keras.saving.load_model(sys.argv[1] + '/model.keras', compile=False)\n"
-        "batch = {name: tf.constant(value) for name, value in np.load(sys.argv[1] + '/batch.npz').items()}\n"
-        "np.save(sys.argv[1] + '/logits.npy', model(batch).numpy())\n"
-    )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), ensemble(batch), atol=1e-6)
 
 
 def test_no_member_is_refused():
