@@ -61,7 +61,7 @@ class Validation:
             translated = self.samples if selection in figures else self.items
             translations = self._translate(translated)
             self.translations = translations[: len(self.samples)]
-            if self.greedy.has_attention:
+            if self.greedy.attention is not None:
                 sources = tf.constant([item.source for item in self.samples[:ALIGNED]])
                 answer = self.greedy.attention(text=sources)
                 self.alignments = alignments({name: values.numpy() for name, values in answer.items()})

@@ -74,6 +74,10 @@ class Translator(tf.Module):
         self.source = source
         self.target = target
         self.options = options
+        # Not a method: saving would trace it for networks that have no attention, too.
+        self.attention = (
+            tf.function(self._attend, input_signature=[TEXT], autograph=False) if self.has_attention else None
+        )
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def translate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -101,8 +105,7 @@ class Translator(tf.Module):
         translations, scores = self._search(text, n_best=self.options.n_best)
         return {"translations": translations, "scores": scores}
 
-    @tf.function(input_signature=[TEXT], autograph=False)
-    def attention(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _attend(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best translation of each text `[B]`, and which source tokens each of its tokens looked at.
 
         The last token of either side is the end token. Of a network with several heads or layers the weights are the
@@ -138,7 +141,7 @@ class Translator(tf.Module):
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """The SavedModel's signatures by name."""
-        shown = {"attention": self.attention} if self.has_attention else {}
+        shown = {} if self.attention is None else {"attention": self.attention}
         return {"serving_default": self.translate, "n_best": self.n_best, **shown}
 
     def _search(self, text: tf.Tensor, n_best: int) -> tuple[tf.Tensor, tf.Tensor]:
