@@ -18,7 +18,23 @@ from models.networks import Network
 from models.states import Advance, SourceMemory, Unrolled
 
 
-class EnsembleEncoder(keras.layers.Layer):
+class _Members(keras.layers.Layer):
+    """What both have in common: the layers that they hold, and no weights of their own."""
+
+    members: list[Any]
+
+    def build(self, input_shape: Any = None) -> None:
+        """See base class."""
+        for member in self.members:
+            member.build()
+
+    @property
+    def recurrent_layers(self) -> list[Any]:
+        """All `Recurrent` layers of the members."""
+        return [layer for member in self.members for layer in member.recurrent_layers]
+
+
+class EnsembleEncoder(_Members):
     """The members' encoders over the same source. It has no configuration: `Seq2Seq` rebuilds it from its network.
 
     Args:
@@ -35,16 +51,6 @@ class EnsembleEncoder(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype)
         self.members = list(members)
 
-    def build(self, input_shape: Any = None) -> None:
-        """See base class."""
-        for member in self.members:
-            member.build()
-
-    @property
-    def recurrent_layers(self) -> list[Any]:
-        """All its `Recurrent` layers."""
-        return [layer for member in self.members for layer in member.recurrent_layers]
-
     def call(
         self, source_ids: tf.Tensor, source_lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
     ) -> tuple[SourceMemory, ...]:
@@ -52,7 +58,7 @@ class EnsembleEncoder(keras.layers.Layer):
         return tuple(member(source_ids, source_lengths, dropout_seed) for member in self.members)
 
 
-class EnsembleDecoder(Decoder):
+class EnsembleDecoder(_Members, Decoder):
     """The members' decoders side by side; see `Decoder`. Like the encoder it has no configuration of its own.
 
     Its features are the members' features, one after the other in one vector; its "logits" are the logarithms of the
@@ -66,16 +72,6 @@ class EnsembleDecoder(Decoder):
         sizes = [member.feature_size for member in members]
         super().__init__(members[0].embedding, feature_size=sum(sizes), name=name, dtype=dtype)
         self.members, self.sizes = list(members), sizes
-
-    def build(self, input_shape: Any = None) -> None:
-        """See base class; it has no projection of its own."""
-        for member in self.members:
-            member.build()
-
-    @property
-    def recurrent_layers(self) -> list[Any]:
-        """See base class."""
-        return [layer for member in self.members for layer in member.recurrent_layers]
 
     @property
     def has_attention(self) -> bool:

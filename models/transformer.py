@@ -116,6 +116,18 @@ def check_arguments(embedding: TokenEmbedding, num_layers: int, word_dropout: fl
     check_rates(word_dropout=word_dropout, **rates)
 
 
+def stack_config(stack: Any) -> dict[str, Any]:
+    """The arguments that `TransformerEncoder` and `TransformerDecoder` have in common, of such a layer."""
+    return {
+        "name": stack.name,
+        "dtype": stack.dtype_policy.name,
+        "embedding": keras.saving.serialize_keras_object(stack.embedding),
+        "num_layers": len(stack.blocks),
+        "word_dropout": stack.word_dropout,
+        **stack.blocks[0].arguments,
+    }
+
+
 def embed(
     embedding: TokenEmbedding,
     token_ids: tf.Tensor,
@@ -196,11 +208,4 @@ class TransformerEncoder(HoldsEmbedding, keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
-            "embedding": keras.saving.serialize_keras_object(self.embedding),
-            "num_layers": len(self.blocks),
-            "word_dropout": self.word_dropout,
-            **self.blocks[0].arguments,
-        }
+        return stack_config(self)

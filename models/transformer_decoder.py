@@ -12,7 +12,7 @@ from models.multi_head import CrossAttention, KeyValues, Places, causal_mask, pa
 from models.packing import pack, pack_lengths, unpack
 from models.states import Advance, SourceMemory, Unrolled
 from models.token_wise import LayerNorm
-from models.transformer import Block, check_arguments, embed, sinusoids
+from models.transformer import Block, check_arguments, embed, sinusoids, stack_config
 
 
 class TransformerMemory(NamedTuple):
@@ -183,12 +183,4 @@ class TransformerDecoder(Decoder):
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""
-        return {
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
-            "embedding": keras.saving.serialize_keras_object(self.embedding),
-            "num_layers": len(self.blocks),
-            "word_dropout": self.word_dropout,
-            "tied": self.tied,
-            **self.blocks[0].arguments,
-        }
+        return {**stack_config(self), "tied": self.tied}

@@ -15,19 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import (
-    Config,
-    EvaluationConfig,
-    FiltersConfig,
-    SearchConfig,
-    TextSection,
-    TrainingConfig,
-    VocabularySection,
-)
+from pipeline.config import Config, EvaluationConfig, SearchConfig
+from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.runner import Component, Execute
+from pipeline.text_config import TextSection, VocabularySection
+from pipeline.training_config import TrainingConfig
 
 _DEFAULTS = {
     "source": TextSection(),

@@ -1,11 +1,15 @@
 """What all sections of the configuration have in common."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+
+Metric = Literal[
+    "bleu", "chrf", "token_bleu", "exact_match", "word_error_rate", "phone_error_rate", "character_error_rate"
+]
 
 KIND_KEY = "architecture"
 """The key that tells of which kind a section is, where there are several."""

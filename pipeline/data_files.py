@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from pipeline.artifacts import hash_file
-from pipeline.config import DataConfig
 from pipeline.config_files import PATH_KEYS
+from pipeline.data_config import DataConfig
 from preprocessing.errors import DataError
 
 _WILDCARDS = "*?["

@@ -21,7 +21,7 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from pipeline.config import TextSection
+from pipeline.text_config import TextSection
 from preprocessing.text import JOINER, tokenize
 
 Track = Literal["LC", "CASED", "TUT"]

@@ -12,8 +12,9 @@ from models.ensemble import EnsembleNetwork
 from models.networks import NETWORKS
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import hash_file, write_whole
-from pipeline.config import Config, TextSection
+from pipeline.config import Config
 from pipeline.quiet import filtered_stderr
+from pipeline.text_config import TextSection
 from preprocessing.errors import DataError
 from preprocessing.segmentation_table import SampledEncoder, segmentation_file
 from preprocessing.special_tokens import START_ID

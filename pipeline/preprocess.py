@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, DataConfig, TextSection
+from pipeline.config import Config
+from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder, locate
 from pipeline.quiet import filtered_stderr
+from pipeline.text_config import TextSection
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
 from preprocessing.dates import Dates
 from preprocessing.download import RemoteFile, fetch_files

@@ -19,10 +19,11 @@ from pipeline import devices
 from pipeline.artifacts import write_whole
 from pipeline.callbacks import Progress, TensorBoard
 from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, as_array, read_arrays
-from pipeline.config import Config, TrainingConfig
+from pipeline.config import Config
 from pipeline.figures import FIGURES, shown
 from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
+from pipeline.training_config import TrainingConfig
 from pipeline.training_loop import Plan, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError

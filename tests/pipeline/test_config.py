@@ -4,8 +4,10 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import Config, DataConfig, SearchConfig, Section, dump, load
+from pipeline.config import Config, SearchConfig, dump, load
 from pipeline.config_files import presets
+from pipeline.config_section import Section
+from pipeline.data_config import DataConfig
 from pipeline.errors import UsageError
 from pipeline.model_config import RecurrentConfig, TransformerConfig
 

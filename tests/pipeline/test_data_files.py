@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder, external_files, locate
 from preprocessing.errors import DataError
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from pipeline.config import Metric, TextSection
+from pipeline.config_section import Metric
 from pipeline.figures import FIGURES, shown
 from pipeline.metrics import edit_error_rate, group_by_source, perplexity_per_word, score
+from pipeline.text_config import TextSection
 
 WORDS = TextSection()
 CHARACTERS = TextSection(unit="character")

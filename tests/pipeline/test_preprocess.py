@@ -1,7 +1,8 @@
 import pytest
 
 from pipeline import preprocess
-from pipeline.config import DataConfig, load
+from pipeline.config import load
+from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder
 from preprocessing.corpora import FilePairs, Tsv
 from preprocessing.dates import Dates
