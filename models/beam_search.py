@@ -1,19 +1,33 @@
 """Beam search over any step function, as one graph of core TensorFlow operations.
 
-Legend: B sentences, K beam size, V vocabulary, N hypotheses returned, L longest hypothesis with its end token.
+Legend: B sentences, A of them still searched, K beam size, V vocabulary, N hypotheses returned, L longest hypothesis
+with its end token, S source tokens, R rows of a step, A K.
 
 Each step extends K live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
 others go on. A candidate that ends enters the finished list if it ranks among the best K; there it is frozen, and
-competes by its length-normalised score. A sentence is done when no live hypothesis can still enter its list.
-The search keeps back-pointers, not sequences, and walks them back once at the end.
+competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, and when
+a quarter of the sentences are done, the others go on without them. The search keeps back-pointers, not sequences, and
+walks them back once at the end.
+
+With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
+one candidate, the token that `models.sampling` drew, and everything else is the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
+from models.backtrace import Past, empty_past, record, walk_back
+from models.candidates import Continuations, Limits, best_continuations, force
+from models.constraints import forbidden_pairs
+from models.ranking import coverage_penalty, length_penalty
+from models.sampling import drawn_continuation
+from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
+from models.states import Nothing, Step
+
+StepFunction = Callable[[tf.Tensor, Any, Any], Step]
+"""Token ids `[R]`, a state and a memory to a `Step`; rows of one sentence lie together and share its memory."""
 
 
 class BeamSearchResult(NamedTuple):
@@ -21,169 +35,291 @@ class BeamSearchResult(NamedTuple):
 
     ids: tf.Tensor  # [B, N, L] int32, without start and end tokens, padded on the right
     lengths: tf.Tensor  # [B, N] int32, tokens without the end token
-    scores: tf.Tensor  # [B, N] float32, length-normalised; -inf where fewer than N hypotheses exist
+    scores: tf.Tensor  # [B, N] float32, see `models.ranking`; -inf where fewer than N hypotheses exist
     log_probabilities: tf.Tensor  # [B, N] float32, of the hypothesis and its end token
-    steps: tf.Tensor  # scalar int32, how many steps the search took
+    alignment: (
+        tf.Tensor | Nothing
+    )  # [B, N, L] int32, the source token that each token looked at most; `()` if not asked
+    steps: tf.Tensor  # [B] int32, how many steps the search of each sentence took
 
 
 class _Finished(NamedTuple):
-    scores: tf.Tensor  # [B, N]
-    log_probabilities: tf.Tensor  # [B, N]
-    lengths: tf.Tensor  # [B, N] tokens before the end token
-    slots: tf.Tensor  # [B, N] the live slot that was extended by the end token
+    scores: tf.Tensor  # [A, N]
+    log_probabilities: tf.Tensor  # [A, N]
+    lengths: tf.Tensor  # [A, N] tokens before the end token
+    slots: tf.Tensor  # [A, N] the live slot that was extended by the end token
+
+
+class _Sentences(NamedTuple):
+    """What does not change while a sentence is searched."""
+
+    numbers: tf.Tensor  # [A] places in the batch
+    max_lengths: tf.Tensor  # [A]
+    memory: Any  # [A, ...]
+    prefix: Prefix | Nothing  # [A, ...]
+    sampling: Sampling | Nothing  # [A, ...]
+    source_lengths: tf.Tensor | Nothing  # [A]
 
 
 class _Search(NamedTuple):
-    length: tf.Tensor  # scalar, tokens generated so far
-    token_ids: tf.Tensor  # [B, K] last token of each live hypothesis
-    log_probabilities: tf.Tensor  # [B, K] of the live hypotheses; -inf marks an unused slot
-    state: Any  # the step function's state, leading dimension B K
-    tokens: tf.Tensor  # [L, B, K] token chosen at each step
-    parents: tf.Tensor  # [L, B, K] slot that it extended
+    token_ids: tf.Tensor  # [A, K] last token of each live hypothesis
+    log_probabilities: tf.Tensor  # [A, K] of the live hypotheses; -inf marks an unused slot
+    state: Any  # [A K, ...] the step function's state
+    written: tf.Tensor | Nothing  # [A, K, L] the live hypotheses, if what they hold matters
+    coverage: tf.Tensor | Nothing  # [A, K, S] see `coverage_penalty`
     finished: _Finished
-    done: tf.Tensor  # [B] bool
-
-
-def length_penalty(length: tf.Tensor, alpha: float) -> tf.Tensor:
-    """`((5 + length) / 6) ** alpha` (Wu et al. 2016, equation 14); a score is a log-probability divided by it."""
-    return tf.pow((5.0 + tf.cast(length, tf.float32)) / 6.0, alpha)
+    steps: tf.Tensor  # [A]
+    done: tf.Tensor  # [A] bool
 
 
 def beam_search(
-    step: Step,
+    step: StepFunction,
     initial_state: Any,
+    memory: Any,
     *,
     max_lengths: tf.Tensor,
-    start_id: int,
-    end_id: int,
-    padding_id: int,
-    beam_size: int,
-    n_best: int = 1,
-    alpha: float = 0.0,
-    banned_ids: Sequence[int] = (),
+    special: SpecialIds,
+    options: SearchOptions,
+    prefix: Prefix | None = None,
+    sampling: Sampling | None = None,
+    source_lengths: tf.Tensor | None = None,
 ) -> BeamSearchResult:
-    """Search for the hypotheses with the highest `log P(y) / length_penalty(|y|, alpha)`.
+    """Search for the hypotheses with the highest score of `models.ranking`.
 
     With `beam_size` 1 it is greedy search: the first end token that is an argmax ends it. With a beam that holds every
-    candidate it is exhaustive search. No row's result depends on the other rows.
+    candidate it is exhaustive search. No sentence's result depends on the other sentences.
 
     Args:
-        step: `(token_ids [B K], state) -> (logits [B K, V], state)`.
+        step: the decoder's step.
         initial_state: nest of tensors with leading dimension B.
-        max_lengths: `[B]` int32, most tokens before the end token; there the end token is forced, at its own price.
-        start_id: the first input.
-        end_id: ends a hypothesis. It counts in |y|.
-        padding_id: fills the rows of the result.
-        beam_size: K.
-        n_best: N, at most K.
-        alpha: exponent of the length penalty, at least 0; 0 compares plain log-probabilities.
-        banned_ids: tokens that no hypothesis may hold; the other tokens' probabilities stay as they are.
+        memory: nest of tensors with leading dimension B.
+        max_lengths: `[B]` int32, most tokens before the end token, or the prefix' length if that is more; there the end
+            token is forced, at its own price.
+        special: the special tokens.
+        options: what to look for.
+        prefix: how the hypotheses of each sentence begin.
+        sampling: with `beam_size` 1, how continuations are drawn; `None` for the most likely ones.
+        source_lengths: `[B]`, real source tokens; needed for a coverage penalty.
 
     Returns:
         A `BeamSearchResult`; B may be 0.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument that does not fit the others.
     """
-    if beam_size < 1:
-        raise ValueError(f"beam_size must be a positive number, got {beam_size}")
-    if not 1 <= n_best <= beam_size:
-        raise ValueError(f"n_best must be between 1 and beam_size {beam_size}, got {n_best}")
-    if alpha < 0:
-        raise ValueError(f"alpha must not be negative, got {alpha}: the early exit relies on it")
-    if end_id in banned_ids:
-        raise ValueError(f"banned_ids must not hold the end token {end_id}, got {tuple(banned_ids)}")
+    if special.end in (*options.never, *options.banned_tokens):
+        raise ValueError(f"never and banned must not hold the end token {special.end}")
+    if sampling is not None and options.beam_size > 1:
+        raise ValueError(f"beam_size must be 1 with sampling, got {options.beam_size}")
+    if options.coverage_penalty and source_lengths is None:
+        raise ValueError("source_lengths must be given with a coverage penalty, got None")
     max_lengths = tf.cast(max_lengths, tf.int32)
+    if prefix is not None:
+        max_lengths = tf.maximum(max_lengths, prefix.lengths)
+    batch = tf.size(max_lengths)
     limit = tf.reduce_max(tf.concat([[0], max_lengths], axis=0)) + 1
-
-    def body(search: _Search) -> tuple[_Search]:
-        logits, state = step(tf.reshape(search.token_ids, [-1]), search.state)
-        log_probabilities = _next_log_probabilities(logits, search.length, max_lengths, end_id, banned_ids, beam_size)
-        candidates = _best_candidates(search.log_probabilities, log_probabilities)
-        finished = _finish(search, candidates, end_id, beam_size, alpha)
-        return (_extend(search, candidates, state, finished, end_id, alpha, max_lengths),)
-
-    initial = _initial_search(initial_state, tf.shape(max_lengths)[0], limit, start_id, beam_size, n_best)
-    (search,) = tf.while_loop(
-        lambda search: ~tf.reduce_all(search.done),
-        body,
-        (initial,),
-        maximum_iterations=limit,
+    sentences = _Sentences(
+        numbers=tf.range(batch),
+        max_lengths=max_lengths,
+        memory=memory,
+        prefix=() if prefix is None else prefix,
+        sampling=() if sampling is None else sampling,
+        source_lengths=() if source_lengths is None else source_lengths,
     )
-    ids = _backtrace(search, padding_id)
-    finished = search.finished
-    return BeamSearchResult(ids, finished.lengths, finished.scores, finished.log_probabilities, search.length)
+    search = _initial_search(step, initial_state, sentences, limit, special.start, options)
+    past = empty_past(limit, batch, options.beam_size, options.alignment)
+
+    def some_done(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Search until a quarter of the sentences are done, keep their results, go on with the others."""
+        length, sentences, search, past, results = values
+        length, search, past = _search_until_done(step, length, sentences, search, past, special, options)
+        results = tf.nest.map_structure(
+            lambda every, some: tf.tensor_scatter_nd_update(every, sentences.numbers[:, tf.newaxis], some),
+            results,
+            (search.finished, search.steps),
+        )
+        going_on = tf.where(~search.done)[:, 0]
+        return length, _rows(sentences, going_on), _live_rows(search, going_on, options.beam_size), past, results
+
+    initial = (tf.constant(0), sentences, search, past, (search.finished, search.steps))
+    final = _while(lambda values: tf.size(values[1].numbers) > 0, some_done, initial)
+    _, _, _, past, (finished, steps) = final
+    ids, alignment = walk_back(past, finished.lengths, finished.slots, special.padding)
+    return BeamSearchResult(ids, finished.lengths, finished.scores, finished.log_probabilities, alignment, steps)
 
 
-class _Candidates(NamedTuple):
-    log_probabilities: tf.Tensor  # [B, 2K] descending
-    slots: tf.Tensor  # [B, 2K] live slot extended
-    tokens: tf.Tensor  # [B, 2K]
+def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], values: Any) -> Any:
+    """A loop over a nest whose tensors may change their leading dimension."""
+
+    def of_any_size(value: tf.Tensor) -> tf.Tensor:
+        shape = [None, *value.shape[1:]] if value.shape.rank else []
+        return tf.raw_ops.PlaceholderWithDefault(input=value, shape=shape)
+
+    # A loop takes the shapes of its first values for those of all; `shape_invariants` do not keep TensorFlow's graph
+    # optimizer from doing the same.
+    values = tf.nest.map_structure(of_any_size, values)
+    (values,) = tf.while_loop(lambda it: condition(it), lambda it: (body(it),), (values,))
+    return values
+
+
+def _rows(values: Any, rows: tf.Tensor) -> Any:
+    return tf.nest.map_structure(lambda value: tf.gather(value, rows), values)
+
+
+def _live_rows(search: _Search, rows: tf.Tensor, beam_size: int) -> _Search:
+    """The search of some of the sentences."""
+    every = tf.reshape(rows[:, tf.newaxis] * beam_size + tf.range(beam_size, dtype=rows.dtype), [-1])
+    some: _Search = _rows(search._replace(state=()), rows)
+    return some._replace(state=_rows(search.state, every))
 
 
 def _initial_search(
-    state: Any, batch: tf.Tensor, limit: tf.Tensor, start_id: int, beam_size: int, n_best: int
+    step: StepFunction, state: Any, sentences: _Sentences, limit: tf.Tensor, start_id: int, options: SearchOptions
 ) -> _Search:
+    batch, beam_size, n_best = tf.size(sentences.numbers), options.beam_size, options.n_best
     # One live hypothesis, the empty one; the other slots are copies that must not compete with it.
     live = tf.tile([[0.0] + [float("-inf")] * (beam_size - 1)], [batch, 1])
+    token_ids = tf.fill([batch, beam_size], start_id)
+    state = tf.nest.map_structure(lambda value: tf.repeat(value, beam_size, axis=0), state)  # --> [B K, ...]
+    coverage: tf.Tensor | Nothing = ()
+    if options.coverage_penalty:
+        columns = tf.reduce_max(tf.concat([[0], tf.cast(sentences.source_lengths, tf.int32)], axis=0))
+        coverage = tf.zeros([batch, beam_size, columns])
     return _Search(
-        length=tf.constant(0),
-        token_ids=tf.fill([batch, beam_size], start_id),
+        token_ids=token_ids,
         log_probabilities=live,
-        state=tf.nest.map_structure(lambda value: tf.repeat(value, beam_size, axis=0), state),  # --> [B K, ...]
-        tokens=tf.zeros([limit, batch, beam_size], tf.int32),
-        parents=tf.zeros([limit, batch, beam_size], tf.int32),
+        state=state,
+        written=tf.zeros([batch, beam_size, limit], tf.int32) if options.remembers else (),
+        coverage=coverage,
         finished=_Finished(
             scores=tf.fill([batch, n_best], float("-inf")),
             log_probabilities=tf.fill([batch, n_best], float("-inf")),
             lengths=tf.zeros([batch, n_best], tf.int32),
             slots=tf.zeros([batch, n_best], tf.int32),
         ),
+        steps=tf.zeros([batch], tf.int32),
         done=tf.zeros([batch], tf.bool),
     )
 
 
-def _next_log_probabilities(
+def _search_until_done(
+    step: StepFunction,
+    length: tf.Tensor,
+    sentences: _Sentences,
+    search: _Search,
+    past: Past,
+    special: SpecialIds,
+    options: SearchOptions,
+) -> tuple[tf.Tensor, _Search, Past]:
+    """Steps until a quarter of the sentences are done; at least one step."""
+    beam_size, count = options.beam_size, tf.size(sentences.numbers)
+    long_enough = tf.minimum(sentences.max_lengths, options.min_length)
+
+    def body(values: tuple[tf.Tensor, _Search, Past]) -> tuple[tf.Tensor, _Search, Past]:
+        length, search, past = values
+        logits, state, attention = step(tf.reshape(search.token_ids, [-1]), search.state, sentences.memory)
+        if options.attends and not tf.is_tensor(attention):
+            raise ValueError("options must not ask for coverage or alignment of a decoder without attention")
+        may_end = tf.repeat(length >= long_enough, beam_size)  # --> [R]
+        found = _continuations(tf.cast(logits, tf.float32), length, sentences, search, may_end, special, options)
+        candidates = _best_candidates(search.log_probabilities, found)
+        coverage = search.coverage
+        if options.coverage_penalty:
+            weights = tf.convert_to_tensor(attention)[
+                :, : tf.shape(coverage)[2]
+            ]  # without padding that no sentence needs
+            coverage += tf.reshape(tf.cast(weights, tf.float32), tf.shape(coverage))
+        finished = _finish(search, candidates, length, coverage, sentences, special.end, options)
+        search, slots = _extend(search, candidates, state, coverage, length, special.end, options)
+        reachable = search.log_probabilities[:, 0] / length_penalty(
+            sentences.max_lengths + 1, options.length_penalty, options.length_normalization
+        )
+        # Log-probabilities only fall, the length penalty only grows and the one of coverage is at most 0: no live
+        # hypothesis can reach more than that.
+        done = search.done | (finished.scores[:, -1] >= reachable)
+        if beam_size == 1:
+            done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
+        past = record(past, length, sentences.numbers, search.token_ids, slots, attention)
+        steps = search.steps + tf.cast(~search.done, tf.int32)
+        return length + 1, search._replace(finished=finished, steps=steps, done=done), past
+
+    def enough_go_on(values: tuple[tf.Tensor, _Search, Past]) -> tf.Tensor:
+        return 4 * tf.math.count_nonzero(~values[1].done, dtype=tf.int32) > 3 * count
+
+    result: tuple[tf.Tensor, _Search, Past] = _while(enough_go_on, body, (length, search, past))
+    return result
+
+
+def _continuations(
     logits: tf.Tensor,
     length: tf.Tensor,
-    max_lengths: tf.Tensor,
+    sentences: _Sentences,
+    search: _Search,
+    may_end: tf.Tensor,
+    special: SpecialIds,
+    options: SearchOptions,
+) -> Continuations:
+    """What may follow each live hypothesis, `[R, F]`."""
+    beam_size, forbidden = options.beam_size, None
+    if options.remembers:
+        written = tf.reshape(search.written, [-1, tf.shape(search.written)[2]])
+        forbidden = forbidden_pairs(written, length, options)
+    limits = Limits(options, special.end, may_end, forbidden)
+    if isinstance(sentences.sampling, Sampling):
+        found = drawn_continuation(logits, length, sentences.sampling, limits)
+    else:
+        found = best_continuations(logits, 2 * beam_size, limits)
+    forced = tf.where(length >= sentences.max_lengths, special.end, -1)
+    if isinstance(sentences.prefix, Prefix):
+        ids, lengths = sentences.prefix
+        columns = tf.maximum(tf.shape(ids)[1] - 1, 0)
+        # One column more, lest there be none.
+        token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
+        forced = tf.where(length < lengths, token, forced)
+    return force(found, logits, tf.repeat(forced, beam_size))
+
+
+class _Candidates(NamedTuple):
+    log_probabilities: tf.Tensor  # [A, 2K] descending
+    slots: tf.Tensor  # [A, 2K] live slot extended
+    tokens: tf.Tensor  # [A, 2K]
+
+
+def _best_candidates(live: tf.Tensor, found: Continuations) -> _Candidates:
+    """The best 2K of all extensions (or all of them, where there are fewer)."""
+    beam_size, fetched = live.shape[1], found.tokens.shape[1]
+    each = tf.reshape(found.log_probabilities, [-1, beam_size, fetched])
+    totals = tf.reshape(live[:, :, tf.newaxis] + each, [-1, beam_size * fetched])
+    best, indices = tf.math.top_k(totals, min(2 * beam_size, beam_size * fetched))  # --> [A, 2K]
+    tokens = tf.gather(tf.reshape(found.tokens, [-1, beam_size * fetched]), indices, batch_dims=1)
+    return _Candidates(best, indices // fetched, tokens)
+
+
+def _finish(
+    search: _Search,
+    candidates: _Candidates,
+    length: tf.Tensor,
+    coverage: tf.Tensor | Nothing,
+    sentences: _Sentences,
     end_id: int,
-    banned_ids: Sequence[int],
-    beam_size: int,
-) -> tf.Tensor:
-    """`[B, K, V]`: log-softmax in float32, -inf where a token is banned or the end is forced."""
-    vocabulary_size = logits.shape[-1]
-    logits = tf.cast(logits, tf.float32)
-    log_probabilities = logits - tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
-    log_probabilities = tf.reshape(log_probabilities, [-1, beam_size, vocabulary_size])
-    allowed = tf.constant([token not in banned_ids for token in range(vocabulary_size)])
-    must_end = (length >= max_lengths)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
-    allowed &= ~must_end | (tf.range(vocabulary_size) == end_id)
-    return tf.where(allowed, log_probabilities, float("-inf"))
-
-
-def _best_candidates(live: tf.Tensor, log_probabilities: tf.Tensor) -> _Candidates:
-    """The best 2K of all K V extensions (or all of them, where K V is less)."""
-    beam_size, vocabulary_size = log_probabilities.shape[1:]
-    totals = tf.reshape(live[:, :, tf.newaxis] + log_probabilities, [-1, beam_size * vocabulary_size])
-    best, indices = tf.math.top_k(totals, min(2 * beam_size, beam_size * vocabulary_size))  # --> [B, 2K]
-    return _Candidates(best, indices // vocabulary_size, indices % vocabulary_size)
-
-
-def _finish(search: _Search, candidates: _Candidates, end_id: int, beam_size: int, alpha: float) -> _Finished:
+    options: SearchOptions,
+) -> _Finished:
     """The finished list after this step: old entries stay as they are, new ones compete by score."""
     ranks = tf.range(candidates.tokens.shape[1])
-    ends = (candidates.tokens == end_id) & (ranks < beam_size) & ~search.done[:, tf.newaxis]
+    ends = (candidates.tokens == end_id) & (ranks < options.beam_size) & ~search.done[:, tf.newaxis]
     log_probabilities = tf.where(ends, candidates.log_probabilities, float("-inf"))
+    scores = log_probabilities / length_penalty(length + 1, options.length_penalty, options.length_normalization)
+    if options.coverage_penalty:
+        penalties = coverage_penalty(coverage, sentences.source_lengths, options.coverage_penalty)
+        scores += tf.gather(penalties, candidates.slots, batch_dims=1)
     new = _Finished(
-        scores=log_probabilities / length_penalty(search.length + 1, alpha),
+        scores=scores,
         log_probabilities=log_probabilities,
-        lengths=tf.fill(tf.shape(candidates.slots), search.length),
+        lengths=tf.fill(tf.shape(candidates.slots), length),
         slots=candidates.slots,
     )
     both = _Finished(*(tf.concat(pair, axis=1) for pair in zip(search.finished, new, strict=True)))
-    n_best = search.finished.scores.shape[1]
-    _, best = tf.math.top_k(both.scores, n_best)
+    _, best = tf.math.top_k(both.scores, options.n_best)
     return _Finished(*(tf.gather(values, best, batch_dims=1) for values in both))
 
 
@@ -191,47 +327,29 @@ def _extend(
     search: _Search,
     candidates: _Candidates,
     state: Any,
-    finished: _Finished,
+    coverage: tf.Tensor | Nothing,
+    length: tf.Tensor,
     end_id: int,
-    alpha: float,
-    max_lengths: tf.Tensor,
-) -> _Search:
-    """Go on with the best K candidates that do not end."""
-    beam_size = search.token_ids.shape[1]
+    options: SearchOptions,
+) -> tuple[_Search, tf.Tensor]:
+    """Go on with the best K candidates that do not end; and the slots that they extend."""
+    beam_size = options.beam_size
     going_on = tf.where(candidates.tokens == end_id, float("-inf"), candidates.log_probabilities)
-    live, best = tf.math.top_k(going_on, beam_size)  # --> [B, K]
+    live, best = tf.math.top_k(going_on, beam_size)  # --> [A, K]
     slots = tf.gather(candidates.slots, best, batch_dims=1)
     tokens = tf.gather(candidates.tokens, best, batch_dims=1)
-    rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [B K]
-    # Log-probabilities only fall and the penalty only grows, so this is the best a live hypothesis can still reach.
-    reachable = live[:, 0] / length_penalty(max_lengths + 1, alpha)
-    done = search.done | (finished.scores[:, -1] >= reachable)
-    if beam_size == 1:
-        done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
-    position = tf.reshape(search.length, [1, 1])
-    return _Search(
-        length=search.length + 1,
+    rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [A K]
+    written = search.written
+    if options.remembers:
+        here = tf.range(tf.shape(written)[2]) == length
+        written = tf.where(here, tokens[:, :, tf.newaxis], tf.gather(written, slots, batch_dims=1))
+    if options.coverage_penalty:
+        coverage = tf.gather(coverage, slots, batch_dims=1)
+    extended = search._replace(
         token_ids=tokens,
         log_probabilities=live,
-        state=tf.nest.map_structure(lambda value: tf.gather(value, rows), state),
-        tokens=tf.tensor_scatter_nd_update(search.tokens, position, tokens[tf.newaxis]),
-        parents=tf.tensor_scatter_nd_update(search.parents, position, slots[tf.newaxis]),
-        finished=finished,
-        done=done,
+        state=_rows(state, rows),
+        written=written,
+        coverage=coverage,
     )
-
-
-def _backtrace(search: _Search, padding_id: int) -> tf.Tensor:
-    """Token ids `[B, N, L]` of the finished hypotheses, by following the parents from their ends."""
-    lengths = search.finished.lengths
-    longest = tf.reduce_max(tf.concat([[0], tf.reshape(lengths, [-1])], axis=0))
-    ids = tf.fill(tf.concat([[longest], tf.shape(lengths)], axis=0), padding_id)  # [L, B, N]
-
-    def body(t: tf.Tensor, slots: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        inside = t < lengths
-        tokens = tf.where(inside, tf.gather(search.tokens[t], slots, batch_dims=1), padding_id)
-        slots = tf.where(inside, tf.gather(search.parents[t], slots, batch_dims=1), slots)
-        return t - 1, slots, tf.tensor_scatter_nd_update(ids, tf.reshape(t, [1, 1]), tokens[tf.newaxis])
-
-    _, _, ids = tf.while_loop(lambda t, *_: t >= 0, body, (longest - 1, search.finished.slots, ids))
-    return tf.transpose(ids, [1, 2, 0])
+    return extended, slots

@@ -12,8 +12,9 @@ With `extends = "PRESET"` in its first line it names what differs from that pres
 Files: `load` (a path or the name of a preset in `pipeline/configs/`) and `dump` (the resolved configuration as TOML).
 """
 
+import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -34,14 +35,30 @@ class SearchConfig(Section):
     """Live hypotheses per sentence; 1 = greedy."""
     n_best: int = Field(default_factory=lambda validated: int(validated["beam_size"]), ge=1)
     """Translations that the signature `n_best` answers with, at most `beam_size`; default: `beam_size`."""
+    length_normalization: Literal["gnmt", "tokens"] = "gnmt"
+    """What a log-probability is divided by before hypotheses of different lengths are compared: ((5 + tokens) / 6) to
+    the power `length_penalty` (gnmt; Wu et al. 2016), or tokens to that power."""
     length_penalty: float = Field(default=1.0, ge=0.0)
     """Exponent of the length normalisation; 0 = sum of log probabilities."""
+    coverage_penalty: float = Field(default=0.0, ge=0.0)
+    """Weight of the penalty for source tokens that a translation has hardly looked at (Wu et al. 2016; 0.2 there); 0 =
+    none. Needs attention."""
+    min_length: int = Field(default=0, ge=0)
+    """Fewest tokens of a translation, unless its largest length is less."""
+    no_repeat_ngram: int = Field(default=0, ge=0)
+    """Size of the n-grams of tokens that a translation may not hold twice; 0 = all may repeat."""
+    banned_words: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Words or phrases that no translation may hold: their tokens, one after the other, also within longer words of
+    subwords."""
     max_length_factor: float = Field(default=2.0, ge=0.0)
     """A translation has at most max_length_factor * source tokens + max_length_constant tokens."""
     max_length_constant: int = Field(default=10, ge=0)
     """See `max_length_factor`; in tokens."""
     allow_unknown: bool = False
     """Whether a translation may hold the unknown token."""
+    replace_unknown: bool = False
+    """Whether an unknown word is replaced by the source word that it looked at most; needs attention, units of words
+    and `allow_unknown`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,6 +66,8 @@ class SearchConfig(Section):
             raise ValueError(f"n_best: expected at most beam_size ({self.beam_size}), got {self.n_best}")
         if self.max_length_factor == 0.0 and self.max_length_constant == 0:
             raise ValueError("max_length_constant: expected at least 1 if max_length_factor is 0, got 0")
+        if self.replace_unknown and not self.allow_unknown:
+            raise ValueError("allow_unknown: expected true with replace_unknown = true, got false")
         return self
 
 
@@ -114,6 +133,12 @@ class Config(Section):
                 raise ValueError(f"vocabulary: expected {key} = {default} without {need}, got {value}")
         if self.model.tied == "all" and not self.vocabulary.joint:
             raise ValueError('model: expected tied = "none" or "target" without vocabulary.joint = true, got "all"')
+        for key in ("coverage_penalty", "replace_unknown"):
+            if getattr(self.search, key) and not self.model.has_attention:
+                default = json.dumps(SearchConfig.model_fields[key].default)
+                raise ValueError(f"search: expected {key} = {default} without attention")
+        if self.search.replace_unknown and {self.source.unit, self.target.unit} != {"word"}:
+            raise ValueError('search: expected replace_unknown = false unless both sides have unit = "word", got true')
         return self
 
     @field_validator("name")

@@ -62,6 +62,11 @@ class RecurrentConfig(Section):
     which then need the same vocabulary. `embedding_size` must be `output_size`, or `hidden_size` where the decoder sees
     nothing of the source but its initial state."""
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether the decoder looks at the source's tokens."""
+        return self.attention != "none"
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for field, decoders in (("encoder_hidden_size", self.hidden_size), ("encoder_layers", self.num_layers)):
@@ -138,6 +143,11 @@ class TransformerConfig(Section):
     which needs one vocabulary for both sides)."""
     init_scale: float = Field(default=0.0, ge=0.0)
     """Every weight but the norms' starts uniform in ±init_scale; 0 = Glorot's and, for embeddings, normal weights."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the decoder looks at the source's tokens."""
+        return True
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -20,7 +20,8 @@ from preprocessing.segmentation_table import SampledEncoder, segmentation_file
 from preprocessing.special_tokens import START_ID
 from preprocessing.text import TextConfig, TextProcessor
 from preprocessing.vocabulary import SIDES, read_processor, read_vocabulary, vocabulary_file, vocabulary_files
-from serving.translator import SearchOptions, Translator
+from serving.translation_options import TranslationOptions
+from serving.translator import Translator
 
 MODEL_FILE = "model.keras"
 VOCABULARIES_FILE = "vocabularies.json"
@@ -125,5 +126,5 @@ def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **sear
         model,
         text_processor(config, transform_dir, "source"),
         text_processor(config, transform_dir, "target"),
-        SearchOptions(**{**config.search.model_dump(), **search}),
+        TranslationOptions(**{**config.search.model_dump(), **search}),
     )

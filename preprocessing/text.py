@@ -265,21 +265,26 @@ class TextProcessor(tf.Module):
             return self._wordpiece.tokenize(words)
         return tf.cast(self._sentencepiece.tokenize(words), tf.int64)
 
-    def decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+    def decode(self, ids: tf.RaggedTensor, unknown: tf.RaggedTensor | None = None) -> tf.Tensor:
         """Writes ids as text: everything before the first end; no padding, no start; ``<unk>`` for an unknown id.
 
         Args:
           ids: integers (B, None).
+          unknown: what is written in the place of each unknown token, string (B, None) with the rows of `ids`; what it
+            says of other tokens does not matter.
 
         Returns:
           Text, string (B).
         """
         dense = tf.cast(ids, tf.int64).to_tensor(default_value=PADDING_ID)  # --> (B, longest)
         ended = tf.cumsum(tf.cast(dense == END_ID, tf.int32), axis=1) > 0
-        kept = tf.ragged.boolean_mask(dense, ~ended & (dense != PADDING_ID) & (dense != START_ID))
+        is_kept = ~ended & (dense != PADDING_ID) & (dense != START_ID)
+        kept = tf.ragged.boolean_mask(dense, is_kept)
         known = (kept.values >= 0) & (kept.values < self.vocabulary_size)
         # The constant is made here, not in the constructor, for a graph to own its copy.
         words = tf.gather(tf.constant(self.tokens), tf.where(known, kept.values, UNKNOWN_ID))
+        if unknown is not None:
+            words = tf.where(kept.values == UNKNOWN_ID, tf.boolean_mask(unknown.to_tensor(), is_kept), words)
         return detokenize(kept.with_values(words), self.config.unit)
 
 

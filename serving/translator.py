@@ -1,52 +1,32 @@
 """Text in, text out: the graph that is exported and served."""
 
 import dataclasses
-from typing import Any
 
-import keras
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, beam_search
-from models.decoder import Decoder
+from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
 from models.teacher_forcing import shift_right
-from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
+from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextProcessor
-
-TEXT = tf.TensorSpec([None], tf.string, name="text")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """The options of the search; they are constants of the graph."""
-
-    beam_size: int = 5
-    """Live hypotheses per sentence; 1 is greedy search."""
-    n_best: int = 5
-    """Translations that `n_best` returns, at most `beam_size`."""
-    length_penalty: float = 1.0
-    """Exponent alpha of `models.beam_search.length_penalty`."""
-    max_length_factor: float = 2.0
-    """A translation has at most `max_length_factor * source tokens + max_length_constant` tokens."""
-    max_length_constant: int = 10
-    """See `max_length_factor`."""
-    allow_unknown: bool = False
-    """Whether a translation may hold the unknown token."""
+from serving.text_search import TextSearch
+from serving.translation_options import TranslationOptions
 
 
-class Networks:
-    """The layers, hidden from TensorFlow's tracking of attributes."""
+def _input(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
+    return tf.TensorSpec([None], dtype, name=name)
 
-    def __init__(self, encoder: keras.layers.Layer, decoder: Decoder) -> None:
-        self.encoder = encoder
-        self.decoder = decoder
+
+TEXT = _input("text")
 
 
 class Translator(tf.Module):
-    """Translates batches of strings with beam search.
+    """Translates batches of strings.
 
     It holds the encoder, the decoder and both text processors, so a SavedModel of it needs no file and no code of ours.
+    Every input and output has the batch first, and no text's answer depends on the others. Where a text holds no token
+    at all (it is empty, or only white space), its translation is empty.
 
     Args:
         model: a trained model; later changes of its weights are followed until export.
@@ -55,10 +35,12 @@ class Translator(tf.Module):
         options: the search.
 
     Raises:
-        ValueError: a vocabulary's size is not the model's.
+        ValueError: a vocabulary's size is not the model's, or an option does not suit the model.
     """
 
-    def __init__(self, model: Seq2Seq, source: TextProcessor, target: TextProcessor, options: SearchOptions) -> None:
+    def __init__(
+        self, model: Seq2Seq, source: TextProcessor, target: TextProcessor, options: TranslationOptions
+    ) -> None:
         super().__init__(name="translator")
         for side, processor in (("source", source), ("target", target)):
             expected = model.arguments[f"{side}_vocabulary_size"]
@@ -70,10 +52,17 @@ class Translator(tf.Module):
         # A SavedModel that tracks Keras layers restores into copies that its functions do not read, wherever it is
         # loaded through a Session, as TF Serving does. So the plain variables are tracked, and the layers are not.
         self.weights = [weight.value for weight in (*model.encoder.weights, *model.decoder.weights)]
-        self.networks = Networks(model.encoder, model.decoder)
+        self.search = TextSearch(model.encoder, model.decoder, source, target)
         self.source = source
         self.target = target
-        self.options = options
+        self.options = options.in_ids(target)
+        if self.options.attends and not self.has_attention:
+            raise ValueError(
+                "options must not ask for coverage_penalty or replace_unknown of a model without attention"
+            )
+        units = {source.config.unit, target.config.unit}
+        if options.replace_unknown and units != {"word"}:
+            raise ValueError(f"replace_unknown must be false unless both sides are words, got units {sorted(units)}")
         # Not a method: saving would trace it for networks that have no attention, too.
         self.attention = (
             tf.function(self._attend, input_signature=[TEXT], autograph=False) if self.has_attention else None
@@ -87,23 +76,101 @@ class Translator(tf.Module):
             text: `[B]` string, UTF-8; broken bytes become U+FFFD. B may be 0.
 
         Returns:
-            `translation` `[B]` string. A text without any token (empty, or only white space) translates to an empty
-            one.
+            `translation` `[B]` string.
         """
-        translations, _ = self._search(text, n_best=1)
-        return {"translation": translations[:, 0]}
+        return {"translation": self.search.find(text, self._best).translations[:, 0]}
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best N translations of each text `[B]`, best first.
 
         Returns:
-            `translations` `[B, N]` string, and `scores` `[B, N]` float32: log-probabilities in nats, divided by the
-            length penalty. Where fewer than N translations exist, the rest are empty with score -inf; a text without
-            any token has N empty translations with score 0.
+            `translations` `[B, N]` string, and `scores` `[B, N]` float32, see `models.ranking`. Where fewer than N
+            translations exist, the rest are empty with score -inf; a text without any token has N empty translations
+            with score 0.
         """
-        translations, scores = self._search(text, n_best=self.options.n_best)
-        return {"translations": translations, "scores": scores}
+        found = self.search.find(text, self.options)
+        return {"translations": found.translations, "scores": found.scores}
+
+    @tf.function(input_signature=[TEXT, _input("prefix")], autograph=False)
+    def complete(self, text: tf.Tensor, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best translation that begins with a given text.
+
+        Args:
+            text: `[B]` string.
+            prefix: `[B]` string; its tokens come first, the last one as it is, so that a word that has been begun is
+                not finished. Empty for none.
+
+        Returns:
+            `translation` `[B]` string, with the prefix, in its normalised form.
+        """
+        with tf.control_dependencies([_one_for_each_text(text, prefix=prefix)]):
+            found = self.search.find(text, self._best, self.target.tokens_of(prefix), self.target.encode(prefix))
+        return {"translation": found.translations[:, 0]}
+
+    @tf.function(
+        input_signature=[
+            TEXT,
+            _input("seed", tf.int64),
+            _input("temperature", tf.float32),
+            _input("top_k", tf.int32),
+            _input("top_p", tf.float32),
+        ],
+        autograph=False,
+    )
+    def sample(
+        self, text: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """A translation drawn at random, token by token; see `models.sampling`.
+
+        Args:
+            text: `[B]` string.
+            seed: `[B]`: a text and a seed have one answer, whatever else is in the batch.
+            temperature: `[B]`, positive; 1 samples from the model, less is closer to its favourites.
+            top_k: `[B]`, only the most likely so many tokens; 0 = all.
+            top_p: `[B]`, only the fewest tokens with so much probability; 1 = all.
+
+        Returns:
+            `translation` `[B]` string and its `log_probability` `[B]` float32 in nats, as `score` gives it.
+        """
+        checks = [
+            _one_for_each_text(text, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p),
+            tf.debugging.assert_positive(temperature, "temperature must be positive"),
+            tf.debugging.assert_non_negative(top_k, "top_k must not be negative"),
+            tf.debugging.assert_non_negative(top_p, "top_p must not be negative"),
+        ]
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            options = dataclasses.replace(self._best, beam_size=1)
+            found = self.search.find(text, options, sampling=Sampling(seed, temperature, top_k, top_p))
+        return {"translation": found.translations[:, 0], "log_probability": found.log_probabilities[:, 0]}
+
+    @tf.function(input_signature=[_input("source"), _input("target")], autograph=False)
+    def score(self, source: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        """How likely given translations are.
+
+        Args:
+            source: `[B]` string.
+            target: `[B]` string, translations.
+
+        Returns:
+            `log_probability` `[B]` float32, in nats, of each target and its end; `tokens` `[B]` int32, how many those
+            are; `perplexity` `[B]` float32, of a token.
+        """
+        with tf.control_dependencies([_one_for_each_text(source, target=target)]):
+            memory, _ = self.search.encode(self.source.encode(source))
+            target_ids, lengths = pad(with_end(self.target.encode(target), END_ID), PADDING_ID)
+        decoder = self.search.decoder
+        features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
+        real = tf.sequence_mask(lengths, tf.shape(target_ids)[1])
+        logits = decoder.projector()(tf.boolean_mask(features, real))  # --> [tokens, V]
+        targets = tf.boolean_mask(target_ids, real)
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=tf.cast(logits, tf.float32))
+        total = tf.math.segment_sum(nll, tf.cast(tf.where(real)[:, 0], tf.int32))
+        return {
+            "log_probability": -total,
+            "tokens": lengths,
+            "perplexity": tf.exp(total / tf.cast(lengths, tf.float32)),
+        }
 
     def _attend(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best translation of each text `[B]`, and which source tokens each of its tokens looked at.
@@ -116,19 +183,19 @@ class Translator(tf.Module):
             `weights` `[B, T, S]` float32, which add up to 1 over S, zero in the padding.
         """
         ids = self.source.encode(text)
-        source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
-        memory = self.networks.encoder(source_ids, source_lengths)
-        result = self._hypotheses(memory, source_lengths, n_best=1)
-        lengths = tf.where(ids.row_lengths() == 0, 0, result.lengths[:, 0])
+        memory, source_lengths = self.search.encode(ids)
+        result = self.search.hypotheses(memory, source_lengths, self._best)
+        empty = ids.row_lengths() == 0
+        lengths = tf.where(empty, 0, result.lengths[:, 0])
         best = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=lengths)
         target_ids, target_lengths = pad(with_end(best, END_ID), PADDING_ID)
         inputs = shift_right(target_ids, START_ID)
-        weights = self.networks.decoder.unroll_features(inputs, target_lengths, memory).attention
+        weights = self.search.decoder.unroll_features(inputs, target_lengths, memory).attention
         real = tf.sequence_mask(target_lengths, tf.shape(target_ids)[1])[:, :, tf.newaxis]
         end = SPECIAL_TOKENS[END_ID]
         source_tokens = tf.concat([self.source.tokens_of(text), tf.fill([ids.nrows(), 1], end)], axis=1)
         return {
-            "translation": self.target.decode(best),
+            "translation": tf.where(empty, "", self.search.texts(text, result, self.options)[:, 0]),
             "source_tokens": source_tokens.to_tensor(""),
             "target_tokens": tf.where(real[:, :, 0], tf.gather(tf.constant(self.target.tokens), target_ids), ""),
             "weights": tf.where(real, tf.cast(weights, tf.float32), 0.0),
@@ -137,44 +204,27 @@ class Translator(tf.Module):
     @property
     def has_attention(self) -> bool:
         """Whether there is a signature `attention`."""
-        return self.networks.decoder.has_attention
+        return self.search.decoder.has_attention
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """The SavedModel's signatures by name."""
         shown = {} if self.attention is None else {"attention": self.attention}
-        return {"serving_default": self.translate, "n_best": self.n_best, **shown}
+        return {
+            "serving_default": self.translate,
+            "n_best": self.n_best,
+            "complete": self.complete,
+            "sample": self.sample,
+            "score": self.score,
+            **shown,
+        }
 
-    def _search(self, text: tf.Tensor, n_best: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Translations and scores, `[B, N]` each."""
-        ids = self.source.encode(text)
-        source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
-        result = self._hypotheses(self.networks.encoder(source_ids, source_lengths), source_lengths, n_best)
-        flat_ids = tf.reshape(result.ids, [-1, tf.shape(result.ids)[-1]])  # --> [B N, L]
-        hypotheses = tf.RaggedTensor.from_tensor(flat_ids, lengths=tf.reshape(result.lengths, [-1]))
-        translations = tf.reshape(self.target.decode(hypotheses), [-1, n_best])
-        empty = (ids.row_lengths() == 0)[:, tf.newaxis]
-        return tf.where(empty, "", translations), tf.where(empty, 0.0, result.scores)
+    @property
+    def _best(self) -> TranslationOptions:
+        return dataclasses.replace(self.options, n_best=1)
 
-    def _hypotheses(self, memory: Any, source_lengths: tf.Tensor, n_best: int) -> BeamSearchResult:
-        decoder = self.networks.decoder
-        tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
-        max_lengths = tf.cast(self.options.max_length_factor * tokens, tf.int32) + self.options.max_length_constant
-        steps, prepared = decoder.stepper(), decoder.prepare(memory)
 
-        def step(token_ids: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-            logits, state, _ = steps.step(token_ids, state, prepared)
-            return logits, state
-
-        banned = [PADDING_ID, START_ID] + ([] if self.options.allow_unknown else [UNKNOWN_ID])
-        return beam_search(
-            step,
-            decoder.initial_state(memory),
-            max_lengths=max_lengths,
-            start_id=START_ID,
-            end_id=END_ID,
-            padding_id=PADDING_ID,
-            beam_size=self.options.beam_size,
-            n_best=n_best,
-            alpha=self.options.length_penalty,
-            banned_ids=banned,
-        )
+def _one_for_each_text(text: tf.Tensor, **others: tf.Tensor) -> tf.Operation | None:
+    """Checks that a request's inputs have one size."""
+    sizes = tf.stack([tf.size(other) for other in others.values()])
+    message = f"{', '.join(others)}: expected one for each text"
+    return tf.debugging.assert_equal(sizes, tf.size(text), message)

@@ -1,8 +1,5 @@
 """Slow, readable oracles in NumPy and plain Python."""
 
-import itertools
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 
@@ -121,23 +118,3 @@ def attention(kind, queries, outputs, lengths, weights):
             shares[row, k, :length] = np.exp(log_softmax(np.array(scores)))
             contexts[row, k] = shares[row, k] @ outputs[row]
     return contexts, shares
-
-
-def exhaustive_search(
-    next_log_probabilities: Callable[[Sequence[int]], np.ndarray],
-    vocabulary_size: int,
-    end_id: int,
-    max_length: int,
-    alpha: float,
-    banned_ids: Sequence[int] = (),
-) -> list[tuple[float, float, tuple[int, ...]]]:
-    """Every sequence of at most `max_length` tokens: (score, log-probability, tokens), best first."""
-    words = [token for token in range(vocabulary_size) if token != end_id and token not in banned_ids]
-    found = []
-    for length in range(max_length + 1):
-        for tokens in itertools.product(words, repeat=length):
-            total = 0.0
-            for position, token in enumerate((*tokens, end_id)):
-                total += next_log_probabilities(tokens[:position])[token]
-            found.append((total / ((5 + length + 1) / 6) ** alpha, total, tokens))
-    return sorted(found, key=lambda item: -item[0])

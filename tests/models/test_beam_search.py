@@ -1,4 +1,6 @@
-"""The search against exhaustive enumeration, against greedy search, by hand on a lattice, and its invariances."""
+"""The search against slow oracles, exhaustive enumeration, a lattice by hand, and its invariances."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,144 +8,146 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.beam_search import beam_search, length_penalty
-from tests.reference import exhaustive_search, log_softmax
+from models.beam_search import beam_search
+from models.ranking import coverage_penalty, length_penalty
+from models.search_options import SearchOptions, SpecialIds
+from models.states import Step
+from tests import reference_search
+from tests.models.automaton import END, PAD, START, UNKNOWN, VOCABULARY, Automaton, hypotheses
+from tests.reference_search import Rules
 
-PAD, START, END = 0, 2, 3
-VOCABULARY = 6
+SPECIAL = SpecialIds(START, END, PAD)
+WORDS = [token for token in range(VOCABULARY) if token not in (PAD, START, END)]
 
-
-class Automaton:
-    """A random language model with memory: the state is a vector, so a wrongly gathered state changes every result.
-
-    Each row of the batch has a table of its own: row b's logits are `tanh(state) @ tables[b]`.
-    """
-
-    def __init__(self, rows: int, seed: int, scale: float = 2.0) -> None:
-        generator = np.random.default_rng(seed)
-        self.tables = generator.normal(size=(rows, 4, VOCABULARY)).astype("float32") * scale
-        self.embeddings = generator.normal(size=(VOCABULARY, 4)).astype("float32")
-
-    def initial_state(self) -> dict[str, tf.Tensor]:
-        rows = len(self.tables)
-        return {"vector": tf.zeros([rows, 4]), "row": tf.range(rows)}
-
-    def step(self, token_ids, state):
-        vector = tf.tanh(0.7 * state["vector"] + tf.gather(self.embeddings, token_ids))
-        logits = tf.einsum("bh,bhv->bv", vector, tf.gather(self.tables, state["row"]))
-        return logits, {"vector": vector, "row": state["row"]}
-
-    def log_probabilities(self, row: int, tokens) -> np.ndarray:
-        vector = np.zeros(4, "float32")
-        for token in (START, *tokens):
-            vector = np.tanh(np.float32(0.7) * vector + self.embeddings[token])
-        return log_softmax((vector @ self.tables[row]).astype("float64"))
-
-    def search(self, max_lengths, graph=True, **options):
-        def run():
-            return beam_search(
-                self.step,
-                self.initial_state(),
-                max_lengths=tf.constant(max_lengths),
-                start_id=START,
-                end_id=END,
-                padding_id=PAD,
-                **options,
-            )
-
-        return (tf.function(run) if graph else run)()
+rules = st.builds(
+    Rules,
+    vocabulary_size=st.just(VOCABULARY),
+    end_id=st.just(END),
+    max_length=st.just(0),
+    alpha=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
+    normalization=st.sampled_from(["gnmt", "tokens"]),
+    beta=st.sampled_from([0.0, 0.0, 0.2, 1.0]),
+    min_length=st.sampled_from([0, 0, 1, 3]),
+    ngram=st.sampled_from([0, 0, 1, 2, 3]),
+    never=st.sampled_from([(), (PAD, START), (PAD, START, UNKNOWN)]),
+    banned=st.sampled_from([(), ((4,),), ((4, 5), (6,)), ((5, 5), (4, 5, 6), (UNKNOWN, 4))]),
+)
+prefixes = st.lists(st.sampled_from(WORDS), max_size=3).map(tuple)
 
 
-def hypotheses(result, row):
-    return [
-        tuple(ids[:length]) for ids, length in zip(result.ids[row].numpy(), result.lengths[row].numpy(), strict=True)
-    ]
+def sentences(common, lengths, beginnings):
+    """The rules of each sentence: what all have in common, and what is its own."""
+    own = zip(lengths, beginnings, strict=False)
+    return [dataclasses.replace(common, max_length=length, prefix=prefix) for length, prefix in own]
 
 
-@pytest.mark.parametrize("graph", [True, False])
-@settings(max_examples=10, deadline=None)
+def check(automaton, result, sentence, expected):
+    """Ids, scores, log-probabilities and alignment of a sentence's hypotheses."""
+    assert hypotheses(result, sentence) == [hypothesis.tokens for hypothesis in expected]
+    for place, hypothesis in enumerate(expected):
+        assert float(result.scores[sentence, place]) == pytest.approx(hypothesis.score, abs=1e-4)
+        assert float(result.log_probabilities[sentence, place]) == pytest.approx(hypothesis.log_probability, abs=1e-4)
+        looked_at = [
+            int(np.argmax(automaton.model(sentence, hypothesis.tokens[:count])[1]))
+            for count in range(len(hypothesis.tokens))
+        ]
+        assert result.alignment[sentence, place, : len(looked_at)].numpy().tolist() == looked_at
+    assert np.isneginf(result.scores[sentence, len(expected) :]).all()
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    max_lengths=st.lists(st.integers(0, 3), min_size=1, max_size=3),
-    alpha=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
-    banned=st.sampled_from([(), (PAD, START), (1, PAD, START)]),
+    common=rules,
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=4),
+    beginnings=st.lists(prefixes, min_size=4, max_size=4),
+    beam_size=st.integers(1, 4),
+    data=st.data(),
 )
-def test_a_wide_beam_equals_exhaustive_search(graph, seed, max_lengths, alpha, banned):
-    automaton = Automaton(len(max_lengths), seed)
-    # Room for every prefix and every end among the best K candidates.
-    beam_size, n_best = (VOCABULARY - len(banned)) ** max(1, *max_lengths, 1), 4
-    n_best = min(n_best, beam_size)
-    result = automaton.search(max_lengths, graph, beam_size=beam_size, n_best=n_best, alpha=alpha, banned_ids=banned)
-    for row, max_length in enumerate(max_lengths):
-        expected = exhaustive_search(
-            lambda tokens, row=row: automaton.log_probabilities(row, tokens), VOCABULARY, END, max_length, alpha, banned
-        )[:n_best]
-        count = len(expected)
-        assert hypotheses(result, row)[:count] == [tokens for _, _, tokens in expected]
-        np.testing.assert_allclose(result.scores[row][:count], [score for score, _, _ in expected], atol=1e-4)
-        np.testing.assert_allclose(result.log_probabilities[row][:count], [p for _, p, _ in expected], atol=1e-4)
-        assert np.isneginf(result.scores[row][count:]).all()
+def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginnings, beam_size, data):
+    automaton, each = Automaton(len(lengths), seed), sentences(common, lengths, beginnings)
+    n_best = data.draw(st.integers(1, beam_size))
+    result = automaton.search(each, beam_size, n_best)
+    for sentence, own in enumerate(each):
+        found, steps = reference_search.beam_search(
+            lambda tokens, sentence=sentence: automaton.model(sentence, tokens), own, beam_size, n_best
+        )
+        check(automaton, result, sentence, found)
+        assert int(result.steps[sentence]) == steps
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), alpha=st.sampled_from([0.0, 1.0]))
-def test_beam_one_equals_greedy(seed, alpha):
-    automaton, max_length = Automaton(3, seed), 8
-    result = automaton.search([max_length] * 3, beam_size=1, alpha=alpha)
-    for row in range(3):
-        tokens, total = (), 0.0
-        while len(tokens) < max_length:
-            log_probabilities = automaton.log_probabilities(row, tokens)
-            token = int(np.argmax(log_probabilities))
-            total += log_probabilities[token]
-            if token == END:
-                break
+@given(
+    seed=st.integers(0, 10_000),
+    common=rules,
+    lengths=st.lists(st.integers(0, 3), min_size=1, max_size=2),
+    beginnings=st.lists(prefixes, min_size=2, max_size=2),
+)
+def test_a_wide_beam_equals_exhaustive_search(seed, common, lengths, beginnings):
+    automaton, each = Automaton(len(lengths), seed), sentences(common, lengths, beginnings)
+    # Room for every prefix and every end among the best K candidates.
+    beam_size = (VOCABULARY - len(common.never)) ** max(1, *lengths, 1)
+    result = automaton.search(each, beam_size, 4)
+    for sentence, own in enumerate(each):
+        model = lambda tokens, sentence=sentence: automaton.model(sentence, tokens)  # noqa: E731
+        check(automaton, result, sentence, reference_search.exhaustive_search(model, own)[:4])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_graph_equals_eager(seed):
+    common = Rules(VOCABULARY, END, 0, 0.6, "gnmt", 0.2, 1, 2, (PAD, START), ((4, 5), (6,)))
+    automaton, each = Automaton(3, seed), sentences(common, [6, 2, 9], [(), (5, 6), (4,)])
+    eager, graph = (automaton.search(each, 3, 3, graph) for graph in (False, True))
+    for one, other in zip(eager, graph, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), beam_size=st.integers(1, 5), common=rules)
+def test_sentences_do_not_see_each_other(seed, beam_size, common):
+    automaton, each = Automaton(5, seed), sentences(common, [5, 0, 12, 3, 1], [(), (4,), (), (5, 6, 4), ()])
+    together = automaton.search(each, beam_size, beam_size)
+    for sentence, own in enumerate(each):
+        alone = automaton.only(sentence).search([own], beam_size, beam_size)
+        assert hypotheses(alone, 0) == hypotheses(together, sentence)
+        np.testing.assert_allclose(alone.scores[0], together.scores[sentence], atol=1e-5)
+        assert alone.steps[0] == together.steps[sentence]
+
+
+def test_greedy_search_follows_the_argmax_to_the_first_end():
+    automaton = Automaton(6, 1)
+    result = automaton.search([Rules(VOCABULARY, END, 8)] * 6, 1, 1)
+    ended = 0
+    for sentence in range(6):
+        tokens: tuple[int, ...] = ()
+        while len(tokens) < 8 and (token := int(np.argmax(automaton.model(sentence, tokens)[0]))) != END:
             tokens += (token,)
-        else:
-            total += automaton.log_probabilities(row, tokens)[END]
-        assert hypotheses(result, row) == [tokens]
-        assert float(result.log_probabilities[row, 0]) == pytest.approx(total, abs=1e-4)
-
-
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), beam_size=st.integers(1, 5), alpha=st.sampled_from([0.0, 1.0]))
-def test_rows_do_not_see_each_other_and_scores_are_true(seed, beam_size, alpha):
-    automaton = Automaton(4, seed)
-    max_lengths = [5, 0, 9, 3]
-    result = automaton.search(max_lengths, beam_size=beam_size, n_best=beam_size, alpha=alpha)
-    for row, max_length in enumerate(max_lengths):
-        alone = Automaton(4, seed)
-        alone.tables = alone.tables[row : row + 1]
-        single = alone.search([max_length], beam_size=beam_size, n_best=beam_size, alpha=alpha)
-        assert hypotheses(single, 0) == hypotheses(result, row)
-        np.testing.assert_allclose(single.scores[0], result.scores[row], atol=1e-5)
-        for tokens, score in zip(hypotheses(result, row), result.scores[row].numpy(), strict=True):
-            if np.isneginf(score):
-                continue
-            total = sum(
-                automaton.log_probabilities(row, tokens[:position])[token]
-                for position, token in enumerate((*tokens, END))
-            )
-            assert len(tokens) <= max_length and END not in tokens
-            assert score == pytest.approx(total / ((5 + len(tokens) + 1) / 6) ** alpha, abs=1e-4)
-        assert (result.scores[row, :-1].numpy() >= result.scores[row, 1:].numpy()).all()
-        distinct = [
-            tokens for tokens, s in zip(hypotheses(result, row), result.scores[row], strict=True) if s > -np.inf
-        ]
-        assert len(set(distinct)) == len(distinct)
+        assert hypotheses(result, sentence) == [tokens]
+        ended += len(tokens) < 8
+    assert 0 < ended < 6  # both ways to end occur
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), beam_size=st.integers(2, 5), alpha=st.sampled_from([0.0, 0.6, 1.0]))
 def test_the_early_exit_changes_nothing(seed, beam_size, alpha):
     """Asking for more hypotheses makes the search go on for longer; the best ones stay the same."""
-    automaton = Automaton(3, seed)
-    one = automaton.search([10] * 3, beam_size=beam_size, n_best=1, alpha=alpha)
-    all_ = automaton.search([10] * 3, beam_size=beam_size, n_best=beam_size, alpha=alpha)
-    assert int(one.steps) <= int(all_.steps)
-    for row in range(3):
-        assert hypotheses(one, row) == hypotheses(all_, row)[:1]
-        np.testing.assert_allclose(one.scores[row, 0], all_.scores[row, 0], atol=1e-6)
+    automaton, each = Automaton(3, seed), [Rules(VOCABULARY, END, 10, alpha)] * 3
+    one, every = (automaton.search(each, beam_size, n_best) for n_best in (1, beam_size))
+    assert (one.steps.numpy() <= every.steps.numpy()).all()
+    for sentence in range(3):
+        assert hypotheses(one, sentence) == hypotheses(every, sentence)[:1]
+        np.testing.assert_allclose(one.scores[sentence, 0], every.scores[sentence, 0], atol=1e-6)
+
+
+def test_sentences_that_are_done_take_no_more_steps():
+    """The step function sees fewer rows once a quarter of the sentences are done."""
+    automaton, rows = Automaton(8, 0), []
+    step = automaton.step
+    automaton.step = lambda token_ids, *rest: rows.append(token_ids.shape[0]) or step(token_ids, *rest)
+    result = automaton.search([Rules(VOCABULARY, END, length) for length in (0, 0, 1, 1, 2, 2, 9, 9)], 2, 2)
+    assert len(rows) == max(result.steps.numpy()) and rows[0] == 16
+    assert rows == sorted(rows, reverse=True) and rows[-1] <= 4
+    assert sum(rows) < 16 * len(rows)
 
 
 def test_a_lattice_by_hand():
@@ -162,23 +166,20 @@ def test_a_lattice_by_hand():
     table = tf.math.log(chances)
 
     def search(beam_size, n_best):
-        return beam_search(
-            lambda token_ids, state: (tf.gather(table, token_ids), state),
-            tf.zeros([1, 1]),
-            max_lengths=tf.constant([5]),
-            start_id=START,
-            end_id=END,
-            padding_id=PAD,
-            beam_size=beam_size,
-            n_best=n_best,
-        )
+        options = SearchOptions(beam_size=beam_size, n_best=n_best)
+        return beam_search(table_step(table), (), (), max_lengths=tf.constant([5]), special=SPECIAL, options=options)
 
     assert hypotheses(search(1, 1), 0) == [(a, c)]
     wide = search(3, 3)
     assert hypotheses(wide, 0) == [(b,), (a, c), (a,)]
     np.testing.assert_allclose(np.exp(wide.scores[0]), [0.36, 0.30, 0.18], rtol=1e-5)
     # With nothing worse than 0.36 to gain, the search for one hypothesis stops when the best live one is below that.
-    assert int(search(3, 1).steps) == 2
+    assert search(3, 1).steps.numpy().tolist() == [2]
+
+
+def table_step(table):
+    """A step whose logits depend on the last token alone."""
+    return lambda token_ids, state, memory: Step(tf.gather(table, token_ids), state)
 
 
 def test_any_batch_size_in_one_trace_and_none_at_all():
@@ -186,26 +187,28 @@ def test_any_batch_size_in_one_trace_and_none_at_all():
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
     def search(max_lengths):
-        return beam_search(
-            lambda token_ids, state: (tf.gather(table, token_ids), state),
-            tf.zeros([tf.shape(max_lengths)[0], 2]),
-            max_lengths=max_lengths,
-            start_id=START,
-            end_id=END,
-            padding_id=PAD,
-            beam_size=4,
-            n_best=2,
-        )
+        options = SearchOptions(beam_size=4, n_best=2)
+        return beam_search(table_step(table), (), (), max_lengths=max_lengths, special=SPECIAL, options=options)
 
     assert search(tf.constant([5, 3, 4])).ids.shape[:2] == [3, 2]
     assert search(tf.constant([7])).ids.shape[:2] == [1, 2]
     empty = search(tf.zeros([0], tf.int32))
-    assert empty.ids.shape[:2] == [0, 2] and int(empty.steps) == 0
+    assert empty.ids.shape[:2] == [0, 2] and empty.steps.shape == [0]
 
 
-def test_length_penalty_is_the_formula():
+def test_where_everything_is_forbidden_there_is_no_hypothesis():
+    rule = Rules(VOCABULARY, END, 6, min_length=6, ngram=1, never=(PAD, START), banned=((4,), (5,)))
+    result = Automaton(1, 0).search([rule], 2, 2)
+    assert hypotheses(result, 0) == [] and result.lengths.numpy().tolist() == [[0, 0]]
+
+
+def test_the_penalties_are_the_formulas():
     assert float(length_penalty(tf.constant(7), 0.6)) == pytest.approx((12 / 6) ** 0.6)
     assert float(length_penalty(tf.constant(1), 1.0)) == 1.0
+    assert float(length_penalty(tf.constant(7), 0.5, "tokens")) == pytest.approx(7**0.5)
+    coverage = tf.constant([[[0.5, 2.0, 0.25, 0.0]]])
+    penalty = coverage_penalty(coverage, tf.constant([3]), 0.2)
+    np.testing.assert_allclose(penalty, [[0.2 * np.log(0.5 * 0.25)]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -213,10 +216,24 @@ def test_length_penalty_is_the_formula():
     [
         ({"beam_size": 0}, "beam_size must be a positive number, got 0"),
         ({"beam_size": 2, "n_best": 3}, "n_best must be between 1 and beam_size 2, got 3"),
-        ({"beam_size": 2, "alpha": -1.0}, "alpha must not be negative, got -1.0"),
-        ({"beam_size": 2, "banned_ids": [END]}, "banned_ids must not hold the end token 3"),
+        ({"length_penalty": -1.0}, "length_penalty must not be negative, got -1.0"),
+        ({"coverage_penalty": -0.1}, "coverage_penalty must not be negative, got -0.1"),
+        ({"min_length": -1}, "min_length must not be negative, got -1"),
+        ({"no_repeat_ngram": -2}, "no_repeat_ngram must not be negative, got -2"),
+        ({"banned": ((),)}, "banned must hold sequences of at least one token"),
+        ({"never": (END,)}, "never and banned must not hold the end token 3"),
+        ({"banned": ((END,),)}, "never and banned must not hold the end token 3"),
+        ({"coverage_penalty": 0.1}, "source_lengths must be given with a coverage penalty, got None"),
+        ({"alignment": True}, "options must not ask for coverage or alignment of a decoder without attention"),
     ],
 )
-def test_refused_arguments(options, message):
+def test_refused_options(options, message):
     with pytest.raises(ValueError, match=message):
-        Automaton(1, 0).search([3], **options)
+        beam_search(
+            table_step(tf.zeros([5, 5])),
+            (),
+            (),
+            max_lengths=tf.constant([2]),
+            special=SPECIAL,
+            options=SearchOptions(**options),
+        )

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.beam_search import beam_search
 from models.bidirectional import Bidirectional
 from models.bridge import DenseBridge
 from models.networks import RecurrentNetwork
@@ -20,6 +19,7 @@ from models.seq2seq import Seq2Seq
 from models.stack import RecurrentStack
 from models.teacher_forcing import TeacherForcing, draw_coins, shift_right
 from tests import reference
+from tests.models.decoding import search
 from tests.models.test_teacher_forcing import classic_loop, make_batch
 
 NETWORKS = {
@@ -288,25 +288,10 @@ def test_micro_batches_make_the_same_update_eagerly_and_in_a_graph():
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)
 
 
-def search(model: Seq2Seq, batch, beam_size: int):
-    memory = encode(model, batch)
-    steps, prepared = model.decoder.stepper(), model.decoder.prepare(memory)
-    return beam_search(
-        lambda token_ids, state: steps.step(token_ids, state, prepared)[:2],
-        model.decoder.initial_state(memory),
-        max_lengths=batch["source_lengths"] + 2,
-        start_id=2,
-        end_id=3,
-        padding_id=0,
-        beam_size=beam_size,
-        n_best=beam_size,
-    )
-
-
 @pytest.mark.parametrize("name", ["bidirectional_lstm", "reversed_lstm", "tied_gru"])
 def test_a_beam_scores_as_unrolling_its_hypotheses_does(name):
     model, batch = make(name, "float64"), make_batch([5, 1, 3], [2, 2, 2])
-    result = tf.function(lambda: search(model, batch, 3))()
+    result = tf.function(lambda: search(model, encode(model, batch), batch["source_lengths"] + 2, 3))()
     memory = encode(model, batch)
     for rank in range(3):
         ids, lengths = result.ids[:, rank], result.lengths[:, rank]
@@ -358,7 +343,7 @@ def test_it_learns(options, reverse):
     train = tf.data.Dataset.from_tensor_slices(words(20_000, 0, reverse)).repeat().batch(64)
     model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
     held_out = words(500, 1, reverse)
-    result = tf.function(lambda: search(model, held_out, 1))()
+    result = tf.function(lambda: search(model, encode(model, held_out), held_out["source_lengths"] + 2))()
     gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], held_out["target_lengths"] - 1)
     found = tf.RaggedTensor.from_tensor(result.ids[:, 0], result.lengths[:, 0])
     exact = [one == other for one, other in zip(found.to_list(), gold.to_list(), strict=True)]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.beam_search import beam_search
 from models.ensemble import EnsembleNetwork
 from models.networks import RecurrentNetwork, TransformerNetwork
 from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
 from models.teacher_forcing import TeacherForcing, draw_coins
+from tests.models.decoding import search
 from tests.models.test_teacher_forcing import check_against_the_classic_loop, make_batch, make_model
 
 
@@ -265,16 +265,7 @@ def exactly_learned(
     model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
     held_out = next(iter(digits(1000, 1, backwards, longest).batch(1000)))
     memory = memory_of(model, held_out)
-    prepared, steps = model.decoder.prepare(memory), model.decoder.stepper()
-    result = beam_search(
-        lambda token_ids, state: steps.step(token_ids, state, prepared)[:2],
-        model.decoder.initial_state(memory),
-        max_lengths=held_out["source_lengths"] + 2,
-        start_id=2,
-        end_id=3,
-        padding_id=0,
-        beam_size=1,
-    )
+    result = search(model, memory, held_out["source_lengths"] + 2)
     found = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=result.lengths[:, 0]).to_list()
     gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], lengths=held_out["target_lengths"] - 1).to_list()
     return float(np.mean([one == other for one, other in zip(found, gold, strict=True)]))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.beam_search import beam_search
 from models.networks import RecurrentNetwork
 from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
 from models.teacher_forcing import TeacherForcing, shift_right
+from tests.models.decoding import search
 from tests.models.test_teacher_forcing import make_batch, make_model
 from tests.reference import log_softmax
 
@@ -158,15 +158,7 @@ def test_reversing_digits_is_learned():
     model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
     held_out = next(iter(digits(1000, seed=1).batch(1000)))
     memory = model.encoder(held_out["source_ids"], held_out["source_lengths"])
-    result = beam_search(
-        lambda token_ids, state: model.decoder.step(token_ids, state, memory)[:2],
-        model.decoder.initial_state(memory),
-        max_lengths=held_out["source_lengths"] + 2,
-        start_id=2,
-        end_id=3,
-        padding_id=0,
-        beam_size=1,
-    )
+    result = search(model, memory, held_out["source_lengths"] + 2)
     found, lengths = result.ids[:, 0].numpy(), result.lengths[:, 0].numpy()
     gold, gold_lengths = held_out["target_ids"].numpy(), held_out["target_lengths"].numpy() - 1
     exact = [

@@ -50,6 +50,20 @@ def test_presets_load_and_round_trip(preset, tmp_path):
     assert load(write(tmp_path, dump(config), "other.toml")) == config
 
 
+def test_options_of_the_search_that_do_not_fit():
+    replace = ["search.replace_unknown=true"]
+    expected = "search.allow_unknown: expected true with replace_unknown = true, got false"
+    assert expected in refusal("multi30k-de-en-tutorial-attention", *replace)
+    replace.append("search.allow_unknown=true")
+    load("multi30k-de-en-tutorial-attention", replace)
+    expected = 'search: expected replace_unknown = false unless both sides have unit = "word", got true'
+    assert expected in refusal("multi30k-de-en-transformer", *replace)
+    for override in (replace, ["search.coverage_penalty=0.2"]):
+        key = override[0].split("=")[0].split(".")[1]
+        assert f"search: expected {key} = " in refusal("multi30k-de-en-tutorial", *override)
+    load("multi30k-de-en-transformer", ["search.coverage_penalty=0.2"])
+
+
 def test_dump_round_trips_paths_and_every_section(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()

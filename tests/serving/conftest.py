@@ -7,7 +7,8 @@ from models.networks import Network, RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
-from serving.translator import SearchOptions, Translator
+from serving.translation_options import TranslationOptions
+from serving.translator import Translator
 
 CHARACTERS = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyzäöüß ,.!?0123456789", "é", "😀", "漢", "字"]
 WORDS = [*SPECIAL_TOKENS, "hund", "ein", "läuft", "\uffed.", "der", "schön", "\uffed'\uffed", "s", "漢字", "😀"]
@@ -34,10 +35,10 @@ MEMBERS = (
 """One of each kind of decoder."""
 
 
-def make_translator(network: Network | None = None, **search) -> Translator:
+def make_model(network: Network | None = None, source_vocabulary_size: int = len(CHARACTERS)) -> Seq2Seq:
     keras.utils.set_random_seed(3)
-    model = Seq2Seq(
-        source_vocabulary_size=len(CHARACTERS),
+    return Seq2Seq(
+        source_vocabulary_size=source_vocabulary_size,
         target_vocabulary_size=len(WORDS),
         start_id=START_ID,
         network=network
@@ -50,10 +51,13 @@ def make_translator(network: Network | None = None, **search) -> Translator:
             init_scale=1.5,
         ),
     )
+
+
+def make_translator(network: Network | None = None, **search) -> Translator:
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
     target = TextProcessor(WORDS, TextConfig())
     options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
-    return Translator(model, source, target, SearchOptions(**options))
+    return Translator(make_model(network), source, target, TranslationOptions(**options))
 
 
 @pytest.fixture(scope="session")

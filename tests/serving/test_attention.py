@@ -37,7 +37,7 @@ def test_tokens_are_those_of_both_texts(translator, answer):
 
 
 def test_weights_are_those_of_the_search_step_by_step(translator, answer):
-    encoder, decoder = translator.networks.encoder, translator.networks.decoder
+    encoder, decoder = translator.search.encoder, translator.search.decoder
     for row, text in enumerate(TEXTS):
         ids = tf.concat([translator.source.encode(tf.constant([text])).to_tensor(), [[END_ID]]], axis=1)
         memory = encoder(tf.cast(ids, tf.int32), tf.constant([ids.shape[1]]))

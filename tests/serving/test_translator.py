@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from preprocessing.text import TextConfig, TextProcessor
-from serving.translator import SearchOptions, Translator
+from serving.translation_options import TranslationOptions
+from serving.translator import Translator
 from tests.reference import log_softmax
 from tests.serving.conftest import WORDS, make_translator
 
 
 def greedy(translator: Translator, text: str) -> tuple[list[int], float]:
     """The model's own ids, one step at a time, without any of the search's code."""
-    encoder, decoder = translator.networks.encoder, translator.networks.decoder
+    encoder, decoder = translator.search.encoder, translator.search.decoder
     ids = [*translator.source.encode(tf.constant([text])).to_list()[0], END_ID]
     memory = encoder(tf.constant([ids]), tf.constant([len(ids)]))
     state, token, found, total = decoder.initial_state(memory), START_ID, [], 0.0
@@ -77,7 +78,7 @@ def test_the_unknown_word_appears_only_if_allowed():
     texts = tf.constant([chr(97 + index) * (index + 1) for index in range(20)])
     allowing, banning = make_translator(allow_unknown=True), make_translator()
     for each in (allowing, banning):
-        bias = each.networks.decoder.projection_bias
+        bias = each.search.decoder.projection_bias
         bias.assign(tf.tensor_scatter_nd_add(bias, [[UNKNOWN_ID], [PADDING_ID], [START_ID]], [3.0, 9.0, 9.0]))
     allowed, banned = (each.n_best(texts)["translations"].numpy() for each in (allowing, banning))
     assert any(b"<unk>" in translation for translation in allowed.ravel())
@@ -89,9 +90,9 @@ def test_a_vocabulary_of_another_size_is_refused(translator):
     other = TextProcessor(WORDS[:-1], TextConfig())
 
     model = SimpleNamespace(
-        encoder=translator.networks.encoder,
-        decoder=translator.networks.decoder,
+        encoder=translator.search.encoder,
+        decoder=translator.search.decoder,
         arguments={"source_vocabulary_size": translator.source.vocabulary_size, "target_vocabulary_size": len(WORDS)},
     )
     with pytest.raises(ValueError, match=r"target must have the 14 tokens that the model was trained on, got .* of 13"):
-        Translator(model, translator.source, other, SearchOptions())
+        Translator(model, translator.source, other, TranslationOptions())

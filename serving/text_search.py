@@ -1,0 +1,114 @@
+"""From source texts to hypotheses, and from hypotheses to texts."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from models.beam_search import BeamSearchResult, beam_search
+from models.decoder import Decoder
+from models.search_options import Prefix, Sampling, SpecialIds
+from models.sequences import pad, with_end
+from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
+from preprocessing.text import TextProcessor
+from serving.translation_options import TranslationOptions
+
+SPECIAL = SpecialIds(START_ID, END_ID, PADDING_ID)
+
+
+class Found(NamedTuple):
+    """What the search found, as text."""
+
+    translations: tf.Tensor  # [B, N] string
+    scores: tf.Tensor  # [B, N]
+    log_probabilities: tf.Tensor  # [B, N]
+
+
+class TextSearch:
+    """The layers and both text processors, hidden from TensorFlow's tracking of attributes.
+
+    Args:
+        encoder: the network's encoder.
+        decoder: the network's decoder.
+        source: text processing of the source side.
+        target: the same for the target side.
+    """
+
+    def __init__(
+        self, encoder: keras.layers.Layer, decoder: Decoder, source: TextProcessor, target: TextProcessor
+    ) -> None:
+        self.encoder, self.decoder = encoder, decoder
+        self.source, self.target = source, target
+
+    def encode(self, ids: tf.RaggedTensor) -> tuple[Any, tf.Tensor]:
+        """The encoder's memory of source ids without end tokens, and the lengths with them."""
+        source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
+        return self.encoder(source_ids, source_lengths), source_lengths
+
+    def find(
+        self,
+        text: tf.Tensor,
+        options: TranslationOptions,
+        prefix_tokens: tf.RaggedTensor | None = None,
+        prefix_ids: tf.RaggedTensor | None = None,
+        sampling: Sampling | None = None,
+    ) -> Found:
+        """The N best translations."""
+        ids = self.source.encode(text)
+        memory, source_lengths = self.encode(ids)
+        prefix = None if prefix_ids is None else Prefix(*pad(tf.cast(prefix_ids, tf.int32), PADDING_ID))
+        result = self.hypotheses(memory, source_lengths, options, prefix, sampling)
+        empty = (ids.row_lengths() == 0)[:, tf.newaxis]
+        return Found(
+            tf.where(empty, "", self.texts(text, result, options, prefix_tokens)),
+            tf.where(empty, 0.0, result.scores),
+            tf.where(empty, 0.0, result.log_probabilities),
+        )
+
+    def hypotheses(
+        self,
+        memory: Any,
+        source_lengths: tf.Tensor,
+        options: TranslationOptions,
+        prefix: Prefix | None = None,
+        sampling: Sampling | None = None,
+    ) -> BeamSearchResult:
+        """The search's answer for a memory and source lengths with end tokens `[B]`."""
+        tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
+        return beam_search(
+            self.decoder.stepper().step,
+            self.decoder.initial_state(memory),
+            self.decoder.prepare(memory),
+            max_lengths=tf.cast(options.max_length_factor * tokens, tf.int32) + options.max_length_constant,
+            special=SPECIAL,
+            options=options,
+            prefix=prefix,
+            sampling=sampling,
+            source_lengths=source_lengths,
+        )
+
+    def texts(
+        self,
+        text: tf.Tensor,
+        result: BeamSearchResult,
+        options: TranslationOptions,
+        prefix_tokens: tf.RaggedTensor | None = None,
+    ) -> tf.Tensor:
+        """The hypotheses as text `[B, N]`: unknown words of a prefix as they were given, others as the options say."""
+        n_best, longest = result.ids.shape[1], tf.shape(result.ids)[2]
+        lengths = tf.reshape(result.lengths, [-1])
+        hypotheses = tf.RaggedTensor.from_tensor(tf.reshape(result.ids, [-1, longest]), lengths=lengths)  # [B N, None]
+        unknown = tf.fill(tf.shape(result.ids), SPECIAL_TOKENS[UNKNOWN_ID])
+        if options.replace_unknown:
+            words = self.source.tokens_of(text)
+            last = tf.cast(tf.maximum(words.row_lengths() - 1, 0), tf.int32)[:, tf.newaxis, tf.newaxis]
+            # The end token, which comes after the last word, is no word; a text may have none at all.
+            unknown = tf.gather(
+                tf.pad(words.to_tensor(""), [[0, 0], [0, 1]]), tf.minimum(result.alignment, last), batch_dims=1
+            )
+        if prefix_tokens is not None:
+            given = prefix_tokens[:, :longest].to_tensor("")[:, tf.newaxis]  # --> [B, 1, P]
+            given = tf.pad(given, [[0, 0], [0, 0], [0, longest - tf.shape(given)[2]]])
+            unknown = tf.where(given == "", unknown, given)
+        surfaces = tf.RaggedTensor.from_tensor(tf.reshape(unknown, [-1, longest]), lengths=lengths)
+        return tf.reshape(self.target.decode(hypotheses, surfaces), [-1, n_best])
