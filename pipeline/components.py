@@ -192,7 +192,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=1,
+        version=2,
         inputs=("Transform", model_key(config)),
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),

@@ -54,6 +54,12 @@ class SearchConfig(Section):
     """A translation has at most max_length_factor * source tokens + max_length_constant tokens."""
     max_length_constant: int = Field(default=10, ge=0)
     """See `max_length_factor`; in tokens."""
+    max_tokens: int = Field(default=512, ge=0)
+    """Tokens of a text that are read; 0 = all. A longer one costs a server time and memory."""
+    overlong: Literal["truncate", "refuse"] = "truncate"
+    """What becomes of a longer text: its beginning is translated, and the signatures but the simplest one say so in
+    their output `truncated`; or it is refused, and with it all texts of its batch, be it one that a server put
+    together."""
     allow_unknown: bool = False
     """Whether a translation may hold the unknown token."""
     replace_unknown: bool = False

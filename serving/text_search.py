@@ -22,6 +22,14 @@ class Found(NamedTuple):
     translations: tf.Tensor  # [B, N] string
     scores: tf.Tensor  # [B, N]
     log_probabilities: tf.Tensor  # [B, N]
+    truncated: tf.Tensor  # [B] bool, whether not all of a text was read
+
+
+class Read(NamedTuple):
+    """Texts as the network sees them."""
+
+    ids: tf.RaggedTensor  # [B, None]
+    truncated: tf.Tensor  # [B] bool
 
 
 class TextSearch:
@@ -40,6 +48,29 @@ class TextSearch:
         self.encoder, self.decoder = encoder, decoder
         self.source, self.target = source, target
 
+    def read(self, side: TextProcessor, text: tf.Tensor, options: TranslationOptions) -> Read:
+        """Texts `[B]` of one side as ids, without end tokens, no more of them than the options allow.
+
+        Raises:
+            InvalidArgumentError: when run, if a text is longer and the options refuse that.
+        """
+        ids = side.encode(text)
+        if not options.max_tokens:
+            return Read(ids, tf.zeros_like(ids.row_lengths(), tf.bool))
+        too_long = ids.row_lengths() > options.max_tokens
+        checks = []
+        if options.overlong == "refuse":
+            longest = tf.reduce_max(tf.concat([[0], tf.cast(ids.row_lengths(), tf.int32)], axis=0))
+            message = f"a text has more tokens than {options.max_tokens}, the most that this model was exported for"
+            checks = [tf.debugging.assert_less_equal(longest, options.max_tokens, message)]
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            return Read(ids[:, : options.max_tokens], tf.identity(too_long))
+
+    def tokens(self, side: TextProcessor, text: tf.Tensor, options: TranslationOptions) -> tf.RaggedTensor:
+        """The tokens that `read` reads, as they are written: string `[B, None]`."""
+        tokens = side.tokens_of(text)
+        return tokens[:, : options.max_tokens] if options.max_tokens else tokens
+
     def encode(self, ids: tf.RaggedTensor) -> tuple[Any, tf.Tensor]:
         """The encoder's memory of source ids without end tokens, and the lengths with them."""
         source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
@@ -49,20 +80,22 @@ class TextSearch:
         self,
         text: tf.Tensor,
         options: TranslationOptions,
-        prefix_tokens: tf.RaggedTensor | None = None,
-        prefix_ids: tf.RaggedTensor | None = None,
+        prefix: tf.Tensor | None = None,
         sampling: Sampling | None = None,
     ) -> Found:
-        """The N best translations."""
-        ids = self.source.encode(text)
+        """The N best translations, or one that is drawn; with a prefix `[B]`, those that begin with it."""
+        ids, truncated = self.read(self.source, text, options)
         memory, source_lengths = self.encode(ids)
-        prefix = None if prefix_ids is None else Prefix(*pad(tf.cast(prefix_ids, tf.int32), PADDING_ID))
-        result = self.hypotheses(memory, source_lengths, options, prefix, sampling)
+        beginning = None
+        if prefix is not None:
+            beginning = Prefix(*pad(tf.cast(self.read(self.target, prefix, options).ids, tf.int32), PADDING_ID))
+        result = self.hypotheses(memory, source_lengths, options, beginning, sampling)
         empty = (ids.row_lengths() == 0)[:, tf.newaxis]
         return Found(
-            tf.where(empty, "", self.texts(text, result, options, prefix_tokens)),
+            tf.where(empty, "", self.texts(text, result, options, prefix)),
             tf.where(empty, 0.0, result.scores),
             tf.where(empty, 0.0, result.log_probabilities),
+            truncated,
         )
 
     def hypotheses(
@@ -92,7 +125,7 @@ class TextSearch:
         text: tf.Tensor,
         result: BeamSearchResult,
         options: TranslationOptions,
-        prefix_tokens: tf.RaggedTensor | None = None,
+        prefix: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The hypotheses as text `[B, N]`: unknown words of a prefix as they were given, others as the options say."""
         n_best, longest = result.ids.shape[1], tf.shape(result.ids)[2]
@@ -100,14 +133,14 @@ class TextSearch:
         hypotheses = tf.RaggedTensor.from_tensor(tf.reshape(result.ids, [-1, longest]), lengths=lengths)  # [B N, None]
         unknown = tf.fill(tf.shape(result.ids), SPECIAL_TOKENS[UNKNOWN_ID])
         if options.replace_unknown:
-            words = self.source.tokens_of(text)
+            words = self.tokens(self.source, text, options)
             last = tf.cast(tf.maximum(words.row_lengths() - 1, 0), tf.int32)[:, tf.newaxis, tf.newaxis]
             # The end token, which comes after the last word, is no word; a text may have none at all.
             unknown = tf.gather(
                 tf.pad(words.to_tensor(""), [[0, 0], [0, 1]]), tf.minimum(result.alignment, last), batch_dims=1
             )
-        if prefix_tokens is not None:
-            given = prefix_tokens[:, :longest].to_tensor("")[:, tf.newaxis]  # --> [B, 1, P]
+        if prefix is not None:
+            given = self.tokens(self.target, prefix, options)[:, :longest].to_tensor("")[:, tf.newaxis]  # --> [B, 1, P]
             given = tf.pad(given, [[0, 0], [0, 0], [0, longest - tf.shape(given)[2]]])
             unknown = tf.where(given == "", unknown, given)
         surfaces = tf.RaggedTensor.from_tensor(tf.reshape(unknown, [-1, longest]), lengths=lengths)

@@ -1,6 +1,7 @@
 """What a translator looks for, in terms of text; `models.search_options` says it in terms of ids."""
 
 import dataclasses
+from typing import Literal
 
 import tensorflow as tf
 
@@ -29,12 +30,18 @@ class TranslationOptions(SearchOptions):
     replace_unknown: bool = False
     """Whether the source word that it looked at most stands for an unknown word; needs attention, words on both sides,
     and `allow_unknown`."""
+    max_tokens: int = 512
+    """Tokens of a text that are read; 0 = all."""
+    overlong: Literal["truncate", "refuse"] = "truncate"
+    """What becomes of longer texts."""
     banned_words: tuple[str, ...] = ()
     """Words or phrases that no translation holds: their tokens, one after the other."""
 
     def __post_init__(self) -> None:
         """See base class."""
         super().__post_init__()
+        if self.max_tokens < 0:
+            raise ValueError(f"max_tokens must not be negative, got {self.max_tokens}")
         if self.replace_unknown and not self.allow_unknown:
             raise ValueError("allow_unknown must be true with replace_unknown, got false")
 

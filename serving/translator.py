@@ -26,7 +26,9 @@ class Translator(tf.Module):
 
     It holds the encoder, the decoder and both text processors, so a SavedModel of it needs no file and no code of ours.
     Every input and output has the batch first, and no text's answer depends on the others. Where a text holds no token
-    at all (it is empty, or only white space), its translation is empty.
+    at all (it is empty, or only white space), its translation is empty. Of a text with more tokens than
+    `options.max_tokens` only these are read, and the output `truncated` is true, or it is refused, and with it its
+    batch; `translate`, which has one output lest a client have to unpack it, does not say so.
 
     Args:
         model: a trained model; later changes of its weights are followed until export.
@@ -87,10 +89,10 @@ class Translator(tf.Module):
         Returns:
             `translations` `[B, N]` string, and `scores` `[B, N]` float32, see `models.ranking`. Where fewer than N
             translations exist, the rest are empty with score -inf; a text without any token has N empty translations
-            with score 0.
+            with score 0. `truncated` `[B]` bool, see the class.
         """
         found = self.search.find(text, self.options)
-        return {"translations": found.translations, "scores": found.scores}
+        return {"translations": found.translations, "scores": found.scores, "truncated": found.truncated}
 
     @tf.function(input_signature=[TEXT, _input("prefix")], autograph=False)
     def complete(self, text: tf.Tensor, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -102,11 +104,11 @@ class Translator(tf.Module):
                 not finished. Empty for none.
 
         Returns:
-            `translation` `[B]` string, with the prefix, in its normalised form.
+            `translation` `[B]` string, with the prefix, in its normalised form; `truncated`.
         """
         with tf.control_dependencies([_one_for_each_text(text, prefix=prefix)]):
-            found = self.search.find(text, self._best, self.target.tokens_of(prefix), self.target.encode(prefix))
-        return {"translation": found.translations[:, 0]}
+            found = self.search.find(text, self._best, prefix)
+        return {"translation": found.translations[:, 0], "truncated": found.truncated}
 
     @tf.function(
         input_signature=[
@@ -131,7 +133,8 @@ class Translator(tf.Module):
             top_p: `[B]`, only the fewest tokens with so much probability; 1 = all.
 
         Returns:
-            `translation` `[B]` string and its `log_probability` `[B]` float32 in nats, as `score` gives it.
+            `translation` `[B]` string and its `log_probability` `[B]` float32 in nats, as `score` gives it;
+            `truncated`.
         """
         checks = [
             _one_for_each_text(text, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p),
@@ -142,7 +145,11 @@ class Translator(tf.Module):
         with tf.control_dependencies([check for check in checks if check is not None]):
             options = dataclasses.replace(self._best, beam_size=1)
             found = self.search.find(text, options, sampling=Sampling(seed, temperature, top_k, top_p))
-        return {"translation": found.translations[:, 0], "log_probability": found.log_probabilities[:, 0]}
+        return {
+            "translation": found.translations[:, 0],
+            "log_probability": found.log_probabilities[:, 0],
+            "truncated": found.truncated,
+        }
 
     @tf.function(input_signature=[_input("source"), _input("target")], autograph=False)
     def score(self, source: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -154,22 +161,27 @@ class Translator(tf.Module):
 
         Returns:
             `log_probability` `[B]` float32, in nats, of each target and its end; `tokens` `[B]` int32, how many those
-            are; `perplexity` `[B]` float32, of a token.
+            are; `perplexity` `[B]` float32, of a token; `truncated`, of source or target.
         """
         with tf.control_dependencies([_one_for_each_text(source, target=target)]):
-            memory, _ = self.search.encode(self.source.encode(source))
-            target_ids, lengths = pad(with_end(self.target.encode(target), END_ID), PADDING_ID)
+            sources, targets = (
+                self.search.read(side, text, self.options)
+                for side, text in ((self.source, source), (self.target, target))
+            )
+        memory, _ = self.search.encode(sources.ids)
+        target_ids, lengths = pad(with_end(targets.ids, END_ID), PADDING_ID)
         decoder = self.search.decoder
         features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
         real = tf.sequence_mask(lengths, tf.shape(target_ids)[1])
         logits = decoder.projector()(tf.boolean_mask(features, real))  # --> [tokens, V]
-        targets = tf.boolean_mask(target_ids, real)
-        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=tf.cast(logits, tf.float32))
+        labels = tf.boolean_mask(target_ids, real)
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=tf.cast(logits, tf.float32))
         total = tf.math.segment_sum(nll, tf.cast(tf.where(real)[:, 0], tf.int32))
         return {
             "log_probability": -total,
             "tokens": lengths,
             "perplexity": tf.exp(total / tf.cast(lengths, tf.float32)),
+            "truncated": sources.truncated | targets.truncated,
         }
 
     def _attend(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -180,9 +192,9 @@ class Translator(tf.Module):
 
         Returns:
             `translation` `[B]`, `source_tokens` `[B, S]` and `target_tokens` `[B, T]` string, padded with empty ones;
-            `weights` `[B, T, S]` float32, which add up to 1 over S, zero in the padding.
+            `weights` `[B, T, S]` float32, which add up to 1 over S, zero in the padding; `truncated`.
         """
-        ids = self.source.encode(text)
+        ids, truncated = self.search.read(self.source, text, self.options)
         memory, source_lengths = self.search.encode(ids)
         result = self.search.hypotheses(memory, source_lengths, self._best)
         empty = ids.row_lengths() == 0
@@ -193,12 +205,15 @@ class Translator(tf.Module):
         weights = self.search.decoder.unroll_features(inputs, target_lengths, memory).attention
         real = tf.sequence_mask(target_lengths, tf.shape(target_ids)[1])[:, :, tf.newaxis]
         end = SPECIAL_TOKENS[END_ID]
-        source_tokens = tf.concat([self.source.tokens_of(text), tf.fill([ids.nrows(), 1], end)], axis=1)
+        source_tokens = tf.concat(
+            [self.search.tokens(self.source, text, self.options), tf.fill([ids.nrows(), 1], end)], axis=1
+        )
         return {
             "translation": tf.where(empty, "", self.search.texts(text, result, self.options)[:, 0]),
             "source_tokens": source_tokens.to_tensor(""),
             "target_tokens": tf.where(real[:, :, 0], tf.gather(tf.constant(self.target.tokens), target_ids), ""),
             "weights": tf.where(real, tf.cast(weights, tf.float32), 0.0),
+            "truncated": truncated,
         }
 
     @property

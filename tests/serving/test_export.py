@@ -111,18 +111,18 @@ def test_the_signatures_are_the_contract(version):
         if not key.startswith("__")
     }
     string, real, whole = (kind.as_datatype_enum for kind in (tf.string, tf.float32, tf.int32))
-    text, numbers = (string, [-1]), (real, [-1])
+    text, numbers, flags = (string, [-1]), (real, [-1]), (tf.bool.as_datatype_enum, [-1])
     method = "tensorflow/serving/predict"
     assert described == {
         "serving_default": {"inputs": {"text": text}, "outputs": {"translation": text}, "method": method},
         "n_best": {
             "inputs": {"text": text},
-            "outputs": {"translations": (string, [-1, 3]), "scores": (real, [-1, 3])},
+            "outputs": {"translations": (string, [-1, 3]), "scores": (real, [-1, 3]), "truncated": flags},
             "method": method,
         },
         "complete": {
             "inputs": {"text": text, "prefix": text},
-            "outputs": {"translation": text},
+            "outputs": {"translation": text, "truncated": flags},
             "method": method,
         },
         "sample": {
@@ -133,12 +133,17 @@ def test_the_signatures_are_the_contract(version):
                 "top_k": (whole, [-1]),
                 "top_p": numbers,
             },
-            "outputs": {"translation": text, "log_probability": numbers},
+            "outputs": {"translation": text, "log_probability": numbers, "truncated": flags},
             "method": method,
         },
         "score": {
             "inputs": {"source": text, "target": text},
-            "outputs": {"log_probability": numbers, "tokens": (whole, [-1]), "perplexity": numbers},
+            "outputs": {
+                "log_probability": numbers,
+                "tokens": (whole, [-1]),
+                "perplexity": numbers,
+                "truncated": flags,
+            },
             "method": method,
         },
     }

@@ -193,6 +193,33 @@ def test_an_unknown_word_is_replaced_by_the_word_that_it_looked_at():
     assert replaced > 2
 
 
+@pytest.mark.parametrize("network", [None, ATTENTION], ids=["plain", "attention"])
+def test_no_more_is_read_than_the_longest_text(network):
+    translator = make_translator(network, max_tokens=8)
+    whole = make_translator(network)
+    short, long = "a b c de", "a b c def gh ij"
+    for name, rows in (("n_best", [(short,), (long,)]), ("sample", [(short, 3, 1.0, 0, 1.0), (long, 3, 1.0, 0, 1.0)])):
+        answer = every(translator, name, *rows)
+        expected = every(whole, name, rows[0], rows[0])
+        assert answer["truncated"].numpy().tolist() == [False, True]
+        assert not expected["truncated"].numpy().any()
+        for key in answer.keys() - {"truncated"}:
+            assert (answer[key] == expected[key]).numpy().all()
+    scored = translator.score(tf.constant([short, short]), tf.constant(["ein", "ein hund " * 8]))
+    assert scored["tokens"].numpy().tolist() == [2, 9] and scored["truncated"].numpy().tolist() == [False, True]
+    if network is not None:
+        shown = translator.attention(tf.constant([short, long]))
+        assert shown["weights"].shape[2] == 9 and shown["truncated"].numpy().tolist() == [False, True]
+
+
+def test_a_text_that_is_too_long_is_refused_if_so_configured():
+    translator = make_translator(max_tokens=8, overlong="refuse")
+    assert translator.n_best(tf.constant(["a b c d "]))["truncated"].numpy().tolist() == [False]
+    for call in (translator.translate, translator.n_best):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a text has more tokens than 8, the most that this"):
+            call(tf.constant(["x", "a b c d ef"]))
+
+
 def test_options_that_do_not_suit_the_model():
     with pytest.raises(ValueError, match="must not ask for coverage_penalty or replace_unknown of a model without"):
         make_translator(coverage_penalty=0.2)
