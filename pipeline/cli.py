@@ -111,8 +111,18 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Nam
         epilog=f"example: {command.example}{beam_help}",
         allow_abbrev=False,
     )
-    parser.add_argument("config", metavar="CONFIG", help=f"a TOML file or a preset: {', '.join(presets())}")
+    if command.takes_config:
+        parser.add_argument("config", metavar="CONFIG", help=f"a TOML file or a preset: {', '.join(presets())}")
     command.add_arguments(parser)
+    if command.takes_config:
+        _add_common_arguments(parser)
+    # Intermixed: on Python 3.11, `translate CONFIG --n-best 3 FILE` would otherwise not find FILE.
+    namespace = parser.parse_intermixed_args(own)
+    namespace.beam_args = beam_args
+    return namespace
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
@@ -122,10 +132,6 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Nam
         help="replace a value of the configuration; may be repeated",
     )
     parser.add_argument("--root", metavar="DIR", help="folder of the run (default: runs/NAME in the current folder)")
-    # Intermixed: on Python 3.11, `translate CONFIG --n-best 3 FILE` would otherwise not find FILE.
-    namespace = parser.parse_intermixed_args(own)
-    namespace.beam_args = beam_args
-    return namespace
 
 
 class _Parser(argparse.ArgumentParser):

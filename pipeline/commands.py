@@ -11,8 +11,10 @@ from typing import BinaryIO
 from pipeline import artifacts, runner, status
 from pipeline.components import build, model_key
 from pipeline.config import Config, dump, load
+from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
+from preprocessing.errors import DataError
 
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,8 @@ class Command:
     """Declares arguments beside CONFIG, --set and --root."""
     takes_beam_args: bool = False
     """Whether Beam options may follow `--`."""
+    takes_config: bool = True
+    """Whether it has CONFIG, --set and --root."""
 
 
 def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
@@ -153,6 +157,28 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple
     raise UsageError(f"{root}: no trained model of this configuration ({states[key].state}); train it: {command}")
 
 
+def _add_validate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL_DIR", type=Path, help="a SavedModel, or the folder of its versions: the newest one"
+    )
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from pipeline.export_model import describe
+    from serving.export import newest_version
+    from serving.validate import passed, validate
+
+    try:
+        version = newest_version(arguments.model)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    rungs = validate(version.absolute(), user_cache())
+    print("\n".join(line for rung in rungs for line in describe(rung)))
+    if not passed(rungs):
+        raise DataError(f"{version}: not fit to be served")
+
+
 COMMANDS = {
     "run": Command(
         summary="execute every component in order, skipping what is up to date, and report",
@@ -183,6 +209,13 @@ COMMANDS = {
         example="heliograph export my.toml",
         execute=_stage(lambda _: "Exporter"),
         takes_beam_args=True,
+    ),
+    "validate": Command(
+        summary="prove that a SavedModel loads and answers outside this code: its files, a clean process, C++",
+        example="heliograph validate runs/dates/Exporter/ID/dates",
+        execute=_validate,
+        add_arguments=_add_validate_arguments,
+        takes_config=False,
     ),
     "translate": Command(
         summary="text in, text out, line by line, with the trained model",

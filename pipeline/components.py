@@ -50,6 +50,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         *_trainers(config),
         _evaluator(config),
         _exporter(config),
+        _infra_validator(config),
     )
 
 
@@ -188,13 +189,28 @@ def _exporter(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.export_model import export_model
 
-        return export_model(view, inputs["Transform"], inputs[model_key(config)], output)
+        return export_model(view, inputs["Transform"], inputs[model_key(config)], inputs["Evaluator"], output)
 
     return Component(
         name="Exporter",
         version=2,
-        inputs=("Transform", model_key(config)),
+        inputs=("Transform", model_key(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
+        execute=_with_tensorflow(execute),
+    )
+
+
+def _infra_validator(config: Config) -> Component:
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.export_model import validate_model
+
+        return validate_model(config, inputs["Exporter"], output)
+
+    return Component(
+        name="InfraValidator",
+        version=1,
+        inputs=("Exporter",),
+        parameters={"name": config.name},
         execute=_with_tensorflow(execute),
     )
 

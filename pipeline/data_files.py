@@ -50,7 +50,12 @@ def cache_folder(data: DataConfig) -> Path:
     """
     names = "".join(f"{item.sha256} {item.name}\n" for item in sorted(data.download, key=lambda item: item.name))
     digest = hashlib.sha256(names.encode()).hexdigest()[:12]
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph" / digest
+    return user_cache() / digest
+
+
+def user_cache() -> Path:
+    """Folder of what can be made or fetched again, for all runs of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph"
 
 
 def _hash_local(key: str, pattern: str, directory: str | None) -> list[tuple[str, str]]:

@@ -1,18 +1,90 @@
-"""The Exporter: the trained model as a servable."""
+"""The Exporter and the InfraValidator: the trained model as a servable, and the proof that it serves."""
 
+import itertools
+import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from pipeline.artifacts import MANIFEST, Manifest, hash_file, versions, write_whole
 from pipeline.config import Config
+from pipeline.data_files import user_cache
+from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.model_files import build_translator, load_model
-from serving.export import export
+from preprocessing.errors import DataError
+from preprocessing.vocabulary import vocabulary_files
+from serving.export import export, newest_version
+from serving.server_files import write_server_files
+from serving.validate import Rung, passed, validate
+
+log = logging.getLogger("heliograph.export")
+
+SERVER_FILES = "tf_serving"
+VALIDATION_FILE = "validation.json"
+
+EXAMPLES = 8
+"""Test pairs of which the warm-up requests are made."""
 
 
-def export_model(config: Config, transform_dir: Path, trainer_dir: Path, output_dir: Path) -> dict[str, float]:
-    """Write `OUTPUT_DIR/NAME/1/`, a SavedModel with the configured search.
+def export_model(
+    config: Config, transform_dir: Path, trainer_dir: Path, evaluator_dir: Path, output_dir: Path
+) -> dict[str, float]:
+    """Write `OUTPUT_DIR/NAME/1/`, a SavedModel with the configured search, and `OUTPUT_DIR/tf_serving/`.
+
+    Args:
+        config: its name and the sections `search`, `source` and `target`.
+        transform_dir: the vocabularies.
+        trainer_dir: the model.
+        evaluator_dir: figures for the model card, and examples for the warm-up requests.
+        output_dir: where to.
 
     Returns:
-        The size of what was written, in bytes.
+        The size of the model, in bytes.
     """
     translator = build_translator(config, load_model(trainer_dir, transform_dir), transform_dir)
-    version = export(translator, output_dir / config.name)
+    rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
+    columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
+    parts = (transform_dir, trainer_dir, evaluator_dir)
+    card = {
+        "name": config.name,
+        "configuration": {name: value for part in parts for name, value in _parameters(part).items()},
+        "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
+        "vocabularies": {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))},
+        "versions": versions(),
+    }
+    version = export(
+        translator, output_dir / config.name, [(source, reference) for source, _, _, reference, *_ in columns], card
+    )
+    write_server_files(output_dir / SERVER_FILES, config.name)
     return {"bytes": sum(path.stat().st_size for path in version.rglob("*") if path.is_file())}
+
+
+def _parameters(artifact: Path) -> Mapping[str, Any]:
+    """The part of the configuration that an artifact was made with."""
+    manifest = Manifest.model_validate_json((artifact / MANIFEST).read_bytes())
+    return manifest.parameters
+
+
+def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str, float]:
+    """Climb the ladder of `serving.validate`, and write what was found as `validation.json`.
+
+    Raises:
+        DataError: a rung broke.
+    """
+    version = newest_version(exporter_dir / config.name)
+    rungs = validate(version, user_cache())
+    for line in itertools.chain.from_iterable(map(describe, rungs)):
+        log.info("%s", line)
+    report = [{"rung": rung.name, "passed": rung.passed, "findings": list(map(str, rung.findings))} for rung in rungs]
+    write_whole(output_dir / VALIDATION_FILE, json.dumps(report, indent=2) + "\n")
+    if not passed(rungs):
+        finding = next(finding for rung in rungs for finding in rung.findings)
+        raise DataError(f"{version}: {finding}")
+    return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
+
+
+def describe(rung: Rung) -> list[str]:
+    """A rung in lines for a person, one for each finding."""
+    state = {True: "passed", False: "FAILED", None: "not tried"}[rung.passed]
+    return [f"{rung.name:<8} {state:<9} {rung.note}".rstrip(), *(f"         {finding}" for finding in rung.findings)]

@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.figures import FIGURES, shown
 from pipeline.train import LOGS
+from serving.export import newest_version
 
 _FED = {
     "perplexity": "fed the reference",
@@ -38,7 +39,7 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     """
     evaluation = json.loads((artifacts["Evaluator"].path / EVALUATION_FILE).read_text(encoding="utf-8"))
     exported = artifacts["Exporter"].path / config.name
-    version = max((child for child in exported.iterdir() if child.name.isdigit()), key=lambda child: int(child.name))
+    version = newest_version(exported)
     trained = [artifacts[key].path for key in trainer_keys(config)]
     logs = _short(trained[0] / LOGS if len(trained) == 1 else trained[0].parent)
     sections = [

@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.model_files import build_translator, load_model
 from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
+from serving.export import newest_version
 from serving.translator import Translator
 
 log = logging.getLogger("heliograph.translate")
@@ -53,14 +54,10 @@ def load_saved_model(directory: Path) -> Any:
     """
     import tensorflow_text  # noqa: F401  (registers the operations that the graph holds)
 
-    if not (directory / "saved_model.pb").is_file():
-        versions = [child for child in directory.glob("*/") if child.name.isdigit()]
-        if not versions:
-            raise UsageError(
-                f"--model: expected the folder of a SavedModel or of its versions, got {directory}, "
-                "which holds neither saved_model.pb nor a folder named by a number"
-            )
-        directory = max(versions, key=lambda child: int(child.name))
+    try:
+        directory = newest_version(directory)
+    except FileNotFoundError as error:
+        raise UsageError(f"--model: {error}") from None
     with filtered_stderr():
         loaded = tf.saved_model.load(str(directory))
     absent = {"serving_default", "n_best"} - set(loaded.signatures)

@@ -1,15 +1,44 @@
 """Writes a translator as a version of a servable that TF Serving picks up."""
 
+import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from serving.predictions import warmup_logs, write_warmup
 from serving.translator import Translator
 
+CARD_FILE = Path("assets.extra", "model_card.json")
 
-def export(translator: Translator, base_dir: Path) -> Path:
+
+def versions_of(base_dir: Path) -> list[Path]:
+    """The versions of a servable, the newest last; TF Serving takes the highest number for the newest."""
+    return sorted((child for child in base_dir.glob("*/") if child.name.isdecimal()), key=lambda child: int(child.name))
+
+
+def newest_version(directory: Path) -> Path:
+    """A version's folder: `directory` itself, or the newest version in it.
+
+    Raises:
+        FileNotFoundError: it is neither.
+    """
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    versions = versions_of(directory)
+    if not versions:
+        raise FileNotFoundError(
+            f"{directory}: expected the folder of a SavedModel or of its versions, which are named by numbers"
+        )
+    return versions[-1]
+
+
+def export(
+    translator: Translator, base_dir: Path, examples: Sequence[tuple[str, str]], card: Mapping[str, Any]
+) -> Path:
     """Save the next version `BASE_DIR/<integer>/`.
 
     TF Serving polls for folders whose names are integers, so the version is written under another name and appears
@@ -18,17 +47,21 @@ def export(translator: Translator, base_dir: Path) -> Path:
     Args:
         translator: what to save, with its current weights.
         base_dir: the servable's folder; its name is the model's name. It is created if need be.
+        examples: real pairs of source and target, of which the warm-up requests are made.
+        card: what stands behind the model, for `assets.extra/model_card.json`.
 
     Returns:
         The new version's folder.
     """
     base_dir.mkdir(parents=True, exist_ok=True)
-    version = max((int(child.name) for child in base_dir.iterdir() if child.name.isdigit()), default=0) + 1
+    version = max((int(child.name) for child in versions_of(base_dir)), default=0) + 1
     aside = base_dir / f".{version}.{os.getpid()}.partial"
     try:
         # Custom gradients are of no use to a server.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(translator, str(aside), signatures=translator.signatures(), options=options)
+        write_warmup(warmup_logs(translator, base_dir.name, examples), aside)
+        (aside / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         final = base_dir / str(version)
         aside.rename(final)
     except BaseException:

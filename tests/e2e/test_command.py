@@ -1,6 +1,7 @@
 """The command as a person uses it, in processes of its own."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -67,7 +68,7 @@ def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, f
         assert expected in command
     saved_model = re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)
     assert (folder / saved_model[1] / "saved_model.pb").is_file()
-    for component in ("ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"):
+    for component in ("ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"):
         assert re.search(rf"^{component} +done in", first_run.stderr, re.MULTILINE)
     assert "Traceback" not in first_run.stderr and "Warning" not in first_run.stderr
 
@@ -75,7 +76,7 @@ def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, f
 def test_a_second_run_repeats_nothing_and_says_the_same(folder, first_run):
     again = heliograph("run", "my.toml", *SMALL, cwd=folder)
     assert again.returncode == 0 and again.stdout == first_run.stdout
-    assert again.stderr.count("up to date") == 6 and "done in" not in again.stderr
+    assert again.stderr.count("up to date") == 7 and "done in" not in again.stderr
 
 
 def test_other_search_options_do_not_train_again(folder, first_run):
@@ -89,7 +90,7 @@ def test_an_ensemble_takes_over_what_is_trained_and_translates(folder, first_run
     run = heliograph("run", "my.toml", *ensemble, cwd=folder)
     assert run.returncode == 0, run.stderr
     assert re.search(r"Trainer seed 1 +up to date", run.stderr)
-    for component in ("Trainer seed 2", "Ensembler", "Evaluator", "Exporter"):
+    for component in ("Trainer seed 2", "Ensembler", "Evaluator", "Exporter", "InfraValidator"):
         assert re.search(rf"^{component} +done in", run.stderr, re.MULTILINE)
     alone = heliograph("train", "my.toml", *SMALL, "--set=training.seed=2", cwd=folder)
     assert re.search(r"Trainer +up to date", alone.stderr)
@@ -109,7 +110,25 @@ def test_translate_answers_line_by_line(folder, first_run):
 
 def test_status_lists_the_components(folder, first_run):
     answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
-    assert answer.returncode == 0 and answer.stdout.count("up to date") == 6
+    assert answer.returncode == 0 and answer.stdout.count("up to date") == 7
+
+
+def test_the_exported_model_is_validated_and_says_what_stands_behind_it(folder, first_run):
+    saved_model = folder / re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)[1]
+    card = json.loads((saved_model / "assets.extra" / "model_card.json").read_text())
+    assert card["name"] == "my" and card["configuration"]["model"]["hidden_size"] == 16
+    assert "bleu" in card["metrics"]["figures"] and set(card["vocabularies"]) == {
+        f"{side}.vocabulary.tsv" for side in ("source", "target")
+    }
+    assert str(folder) not in json.dumps(card)
+    assert "models.config" in os.listdir(saved_model.parents[1] / "tf_serving")
+    answer = heliograph("validate", str(saved_model.parent), cwd=folder)
+    assert answer.returncode == 0, answer.stderr
+    assert re.match(r"lint +passed +0 findings\nsession +passed +\d+ requests answered alike", answer.stdout)
+    (saved_model / "assets.extra" / "tf_serving_warmup_requests").unlink()
+    answer = heliograph("validate", str(saved_model), cwd=folder)
+    assert answer.returncode == 1 and re.match(r"lint +FAILED +1 findings\n +.*missing", answer.stdout)
+    assert "not fit to be served" in answer.stderr and "Traceback" not in answer.stderr
 
 
 def manifests(folder):
@@ -145,6 +164,7 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["run", "my.toml", "--set=data.source=short.txt"], 1, "short.txt"),
         (["run", "my.toml", "--root=words.txt"], 1, "words.txt"),
         (["translate", "my.toml", "--set=training.seed=99"], 2, "heliograph train my.toml"),
+        (["validate", "words.txt"], 2, "words.txt"),
         (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
     ],
 )

@@ -4,7 +4,7 @@ from pipeline.components import build
 from pipeline.config import load
 from pipeline.runner import needed
 
-NAMES = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter"]
+NAMES = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"]
 
 
 def changed(*overrides):
@@ -22,6 +22,7 @@ def test_inputs_come_first():
         "ExampleGen",
         "Transform",
         "Trainer",
+        "Evaluator",
         "Exporter",
     ]
 
@@ -33,7 +34,7 @@ def test_inputs_come_first():
         ("data.shards=2", ["ExampleGen", "Transform"]),
         ("filters.drop_duplicates=true", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
-        ("source.lowercase=false", [name for name in NAMES if name != "StatisticsGen"]),
+        ("source.lowercase=false", [name for name in NAMES if name not in ("StatisticsGen", "InfraValidator")]),
         ("model.hidden_size=7", ["Trainer"]),
         ("training.epochs=7", ["Trainer"]),
         ("search.beam_size=7", ["Evaluator", "Exporter"]),
@@ -41,7 +42,7 @@ def test_inputs_come_first():
         ("evaluation.samples=7", []),
         ("evaluation.metrics=['chrf']", ["Evaluator"]),
         ("training.selection=word_error_rate", ["Trainer"]),
-        ("name=other", ["Exporter"]),
+        ("name=other", ["Exporter", "InfraValidator"]),
         ("data.emoji.target_language=fr", []),
     ],
 )
@@ -61,7 +62,8 @@ def test_an_ensemble_has_a_trainer_for_each_seed():
         assert set(component.inputs) <= set(keys[: keys.index(component.key)])
     inputs = {component.name: component.inputs for component in components}
     assert inputs["Ensembler"] == ("Transform", "Trainer seed 3", "Trainer seed 1")
-    assert inputs["Evaluator"] == inputs["Exporter"] == ("Transform", "Ensembler")
+    assert inputs["Evaluator"] == ("Transform", "Ensembler")
+    assert inputs["Exporter"] == ("Transform", "Ensembler", "Evaluator")
 
 
 def test_beam_options_change_no_fingerprint():

@@ -1,5 +1,7 @@
 """A small untrained translator: its translations are nonsense, but the same nonsense everywhere."""
 
+from pathlib import Path
+
 import keras
 import pytest
 
@@ -7,6 +9,7 @@ from models.networks import Network, RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
+from serving.export import export
 from serving.translation_options import TranslationOptions
 from serving.translator import Translator
 
@@ -58,6 +61,13 @@ def make_translator(network: Network | None = None, **search) -> Translator:
     target = TextProcessor(WORDS, TextConfig())
     options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
     return Translator(make_model(network), source, target, TranslationOptions(**options))
+
+
+EXAMPLES = [("ein hund.", "der hund läuft."), ("schön", "schön"), ("der hund's 漢字", "ein hund's 漢字")]
+
+
+def export_demo(translator: Translator, base: Path) -> Path:
+    return export(translator, base, EXAMPLES, {"name": base.name, "metrics": {"bleu": 12.5}})
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from models.ensemble import EnsembleNetwork
-from serving.export import export
-from tests.serving.conftest import ATTENTION, MEMBERS, make_translator
+from tests.serving.conftest import ATTENTION, MEMBERS, export_demo, make_translator
 
 BATCHES = [
     [],
@@ -56,7 +55,7 @@ json.dump({"answers": answers, "banned": banned}, open(sys.argv[3], "w"))
 
 @pytest.fixture(scope="module")
 def version(translator, tmp_path_factory) -> Path:
-    return export(translator, tmp_path_factory.mktemp("serving") / "demo")
+    return export_demo(translator, tmp_path_factory.mktemp("serving") / "demo")
 
 
 def answers_of_a_clean_process(version, tmp_path):
@@ -93,7 +92,7 @@ def test_a_clean_process_gives_the_same_answers_through_a_session(translator, ve
 @pytest.mark.parametrize("network", [ATTENTION, EnsembleNetwork(members=MEMBERS[2:])], ids=["attention", "ensemble"])
 def test_networks_of_every_kind_are_exported(network, tmp_path):
     translator = make_translator(network)
-    check_answers(answers_of_a_clean_process(export(translator, tmp_path / "demo"), tmp_path), translator)
+    check_answers(answers_of_a_clean_process(export_demo(translator, tmp_path / "demo"), tmp_path), translator)
 
 
 def test_the_signatures_are_the_contract(version):
@@ -167,9 +166,9 @@ def test_the_graph_holds_stock_operations_and_no_path(version):
 
 def test_versions_count_up_and_appear_whole(translator, tmp_path, monkeypatch):
     base = tmp_path / "demo"
-    assert [export(translator, base).name for _ in range(2)] == ["1", "2"]
+    assert [export_demo(translator, base).name for _ in range(2)] == ["1", "2"]
     (base / "7").mkdir()
-    assert export(translator, base).name == "8"
+    assert export_demo(translator, base).name == "8"
 
     def full_disk(*_, **__):
         Path(_[1]).mkdir()
@@ -178,5 +177,5 @@ def test_versions_count_up_and_appear_whole(translator, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        export(translator, base)
+        export_demo(translator, base)
     assert sorted(child.name for child in base.iterdir()) == ["1", "2", "7", "8"]
