@@ -157,6 +157,37 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple
     raise UsageError(f"{root}: no trained model of this configuration ({states[key].state}); train it: {command}")
 
 
+def _push(arguments: argparse.Namespace) -> None:
+    config, _ = _configuration(arguments)
+    if config.serving.push_to is None:
+        raise UsageError(
+            f"{arguments.config}: serving.push_to: expected the folder that servers read models from, got nothing; "
+            "add it, or give --set serving.push_to=DIR"
+        )
+    _stage(lambda _: "Pusher")(arguments)
+
+
+def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL_DIR", type=Path, help="the folder of a model's published versions")
+    parser.add_argument(
+        "version",
+        metavar="VERSION",
+        type=_positive,
+        nargs="?",
+        help="which one (default: the newest that differs from the current one)",
+    )
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from serving.push import roll_back
+
+    try:
+        print(roll_back(arguments.model, arguments.version))
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+
+
 def _add_validate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL_DIR", type=Path, help="a SavedModel, or the folder of its versions: the newest one"
@@ -209,6 +240,19 @@ COMMANDS = {
         example="heliograph export my.toml",
         execute=_stage(lambda _: "Exporter"),
         takes_beam_args=True,
+    ),
+    "push": Command(
+        summary="publish the validated SavedModel in serving.push_to, and what that needs",
+        example="heliograph push my.toml --set serving.push_to=/srv/models",
+        execute=_push,
+        takes_beam_args=True,
+    ),
+    "rollback": Command(
+        summary="publish an older version again, as the newest: servers go back to it",
+        example="heliograph rollback /srv/models/my",
+        execute=_rollback,
+        add_arguments=_add_rollback_arguments,
+        takes_config=False,
     ),
     "validate": Command(
         summary="prove that a SavedModel loads and answers outside this code: its files, a clean process, C++",

@@ -51,6 +51,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         _evaluator(config),
         _exporter(config),
         _infra_validator(config),
+        *((_pusher(config),) if config.serving.push_to else ()),
     )
 
 
@@ -212,6 +213,27 @@ def _infra_validator(config: Config) -> Component:
         inputs=("Exporter",),
         parameters={"name": config.name},
         execute=_with_tensorflow(execute),
+    )
+
+
+def _pusher(config: Config) -> Component:
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.export_model import push_model
+
+        return push_model(config, inputs["Exporter"], output)
+
+    def still_there(output: Path) -> bool:
+        from pipeline.export_model import is_published
+
+        return is_published(output)
+
+    return Component(
+        name="Pusher",
+        version=1,
+        inputs=("Exporter", "InfraValidator"),  # not read: without its artifact, nothing is pushed
+        parameters={"name": config.name, **config.serving.model_dump()},
+        execute=_with_tensorflow(execute),
+        still_there=still_there,
     )
 
 

@@ -14,16 +14,18 @@ Files: `load` (a path or the name of a preset in `pipeline/configs/`) and `dump`
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from pipeline.config_files import read_reference, resolve_paths
+from pipeline.config_files import base_of, read_reference, resolve_paths
 from pipeline.config_messages import explain
 from pipeline.config_section import Count, Metric, Section, as_tuple
 from pipeline.data_config import DataConfig, FiltersConfig
 from pipeline.model_config import ModelConfig, RecurrentConfig
+from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import EnsembleConfig, TrainingConfig
 
@@ -116,6 +118,8 @@ class Config(Section):
     """The beam search."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Scoring the test split."""
+    serving: ServingConfig = ServingConfig()
+    """Publishing for a server."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -171,7 +175,11 @@ def load(reference: str, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         raise explain(error, document, Config) from None
     data: dict[str, Any] = resolve_paths(config.data.model_dump(exclude_none=True), document)
-    return config.model_copy(update={"data": DataConfig.model_validate(data)})
+    update: dict[str, Any] = {"data": DataConfig.model_validate(data)}
+    if config.serving.push_to is not None:
+        push_to = str(base_of(("serving", "push_to"), document) / Path(config.serving.push_to).expanduser())
+        update["serving"] = config.serving.model_copy(update={"push_to": push_to})
+    return config.model_copy(update=update)
 
 
 def dump(config: Config) -> str:

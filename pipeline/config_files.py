@@ -75,8 +75,7 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
     resolved = dict(data)
 
     def absolute(key: str) -> str:
-        base = Path.cwd() if ("data", key) in document.overrides else document.folder
-        return str(base / Path(resolved[key]).expanduser())
+        return str(base_of(("data", key), document) / Path(resolved[key]).expanduser())
 
     if "directory" in resolved:
         resolved["directory"] = absolute("directory")
@@ -89,6 +88,11 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
             continue
         resolved[key] = absolute(key)
     return resolved
+
+
+def base_of(keys: tuple[str, ...], document: Document) -> Path:
+    """The folder that a relative path starts from."""
+    return Path.cwd() if keys in document.overrides else document.folder
 
 
 def _extended(values: dict[str, Any], label: str) -> dict[str, Any]:

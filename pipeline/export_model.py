@@ -1,4 +1,4 @@
-"""The Exporter and the InfraValidator: the trained model as a servable, and the proof that it serves."""
+"""Exporter, InfraValidator and Pusher: the model as a servable, the proof that it serves, and where servers find it."""
 
 import itertools
 import json
@@ -14,7 +14,8 @@ from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.model_files import build_translator, load_model
 from preprocessing.errors import DataError
 from preprocessing.vocabulary import vocabulary_files
-from serving.export import export, newest_version
+from serving.export import export, newest_version, versions_of
+from serving.push import push
 from serving.server_files import write_server_files
 from serving.validate import Rung, passed, validate
 
@@ -22,6 +23,7 @@ log = logging.getLogger("heliograph.export")
 
 SERVER_FILES = "tf_serving"
 VALIDATION_FILE = "validation.json"
+PUSHED_FILE = "pushed.json"
 
 EXAMPLES = 8
 """Test pairs of which the warm-up requests are made."""
@@ -82,6 +84,25 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
         finding = next(finding for rung in rungs for finding in rung.findings)
         raise DataError(f"{version}: {finding}")
     return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
+
+
+def push_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str, float]:
+    """Publish a validated model where `serving.push_to` says, and note in `pushed.json` where that is.
+
+    Returns:
+        The number of the published version.
+    """
+    base_dir = Path(str(config.serving.push_to), config.name)
+    published = push(newest_version(exporter_dir / config.name), base_dir, config.serving.keep_versions)
+    log.info("published %s", published)
+    write_whole(output_dir / PUSHED_FILE, json.dumps({"published": str(published)}, indent=2) + "\n")
+    return {"version": int(published.name)}
+
+
+def is_published(pusher_dir: Path) -> bool:
+    """Whether the version that `push_model` published is still the newest one there."""
+    published = Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
+    return published.is_dir() and versions_of(published.parent)[-1] == published
 
 
 def describe(rung: Rung) -> list[str]:

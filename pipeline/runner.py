@@ -45,6 +45,9 @@ class Component:
     """Keys of the components whose artifacts it reads."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The part of the configuration that its outputs depend on, JSON-able."""
+    still_there: Callable[[Path], bool] = lambda _: True
+    """Called with the folder of a complete artifact: whether what it made outside that folder still exists; if not, it
+    is executed again."""
     external_files: Callable[[], Mapping[str, str]] = dict
     """Role and name to SHA-256 of the files that it reads from outside the root; DataError if one is missing."""
 
@@ -106,7 +109,7 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
         state: Standing = "up to date"
         if all(name in done for name in component.inputs):
             try:
-                artifact = artifacts.find(root, component.name, _identify(component, done, component.external_files()))
+                artifact = _find(component, root, _identify(component, done, component.external_files()))
             except DataError:
                 # What was made of a corpus outlives it: a trained model still translates.
                 artifact, state = _newest_with_same_parameters(component, root), "source missing"
@@ -137,10 +140,15 @@ def _newest_with_same_parameters(component: Component, root: Path) -> Artifact |
     return None
 
 
+def _find(component: Component, root: Path, artifact_id: str) -> Artifact | None:
+    artifact = artifacts.find(root, component.name, artifact_id)
+    return artifact if artifact is not None and component.still_there(artifact.path) else None
+
+
 def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: Path, label: str) -> Artifact:
     external_files = component.external_files()
     artifact_id = _identify(component, done, external_files)
-    artifact = artifacts.find(root, component.name, artifact_id)
+    artifact = _find(component, root, artifact_id)
     if artifact is None:
         path = root / component.name / artifact_id
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +157,7 @@ def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: 
             _log.info("%s  waiting for process %s, which is executing it", label, process)
 
         with exclusive(path.with_name(f"{artifact_id}.lock"), on_wait):
-            artifact = artifacts.find(root, component.name, artifact_id)  # the other process may have finished it
+            artifact = _find(component, root, artifact_id)  # the other process may have finished it
             if artifact is None:
                 return _execute(component, done, external_files, path, label)
     _log.info("%s  up to date (%s)", label, artifact_id)

@@ -131,6 +131,19 @@ def test_the_exported_model_is_validated_and_says_what_stands_behind_it(folder, 
     assert "not fit to be served" in answer.stderr and "Traceback" not in answer.stderr
 
 
+def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
+    command = ["push", "my.toml", *SMALL, "--set=serving.push_to=srv"]
+    assert "serving.push_to: expected the folder" in heliograph("push", "my.toml", *SMALL, cwd=folder).stderr
+    for state in ("done in", "up to date", "done in"):
+        answer = heliograph(*command, cwd=folder)
+        assert answer.returncode == 0 and re.search(rf"^Pusher +{state}", answer.stderr, re.MULTILINE), answer.stderr
+        assert [path.name for path in (folder / "srv" / "my").iterdir()] == ["1"]
+        if state == "up to date":
+            shutil.rmtree(folder / "srv")
+    answer = heliograph("rollback", "srv/my", cwd=folder)
+    assert answer.returncode == 2 and "expected an older version" in answer.stderr
+
+
 def manifests(folder):
     return sorted((folder / "runs/my/Trainer").glob("*/manifest.json"))
 

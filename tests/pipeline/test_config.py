@@ -374,6 +374,9 @@ def test_bases_of_relative_paths(tmp_path, monkeypatch):
     data = load(write(tmp_path, text)).data
     assert (data.directory, data.source, data.target) == (str(tmp_path / "corpus"), "a.de", "/abs/a.en")
     assert load(write(tmp_path, text), ["data.directory=d"]).data.directory == str(work / "d")
+    serving = write(tmp_path, text + '[serving]\npush_to = "srv"\n')
+    assert load(serving).serving.push_to == str(tmp_path / "srv")
+    assert load(serving, ["serving.push_to=s"]).serving.push_to == str(work / "s")
 
     item = f'[[data.download]]\nname = "a.de"\nurl = "http://localhost/a.de"\nsha256 = "{"0" * 64}"\n'
     data = load(write(tmp_path, f'[data]\nsource = "a.d?"\ntarget = "own.en"\n{item}')).data

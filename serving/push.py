@@ -1,0 +1,102 @@
+"""Publishes versions where a server looks for them, and takes them back.
+
+TF Serving polls the servable's folder for names that are integers and serves the highest. So a version is copied under
+another name and appears whole, by one rename; and to go back, an older one is published again, as the newest: the
+server never sees its current version vanish, and the history stays in order.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from serving.export import versions_of
+
+
+def push(version: Path, base_dir: Path, keep: int) -> Path:
+    """Publish a version as the newest one, unless it already is.
+
+    Args:
+        version: the folder of a SavedModel that was validated.
+        base_dir: the servable's folder, whose name is the model's name; it is created if need be.
+        keep: so many of the newest versions stay there, this one included; older ones are deleted.
+
+    Returns:
+        The published version's folder.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be a positive number of versions, got {keep}")
+    base_dir.mkdir(parents=True, exist_ok=True)
+    published = versions_of(base_dir)
+    if not published or not same_files(published[-1], version):
+        aside = base_dir / f".{os.getpid()}.partial"
+        try:
+            shutil.copytree(version, aside)
+            published.append(_rename_to_next(aside, base_dir))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    for old in versions_of(base_dir)[:-keep]:
+        # Out of sight at once, so that no server loads half of it.
+        hidden = base_dir / f".{old.name}.{os.getpid()}.old"
+        old.rename(hidden)
+        shutil.rmtree(hidden)
+    return published[-1]
+
+
+def roll_back(base_dir: Path, version: int | None = None) -> Path:
+    """Publish an older version again, as the newest one.
+
+    Args:
+        base_dir: the servable's folder.
+        version: which one; `None` for the newest whose files are not those of the current one.
+
+    Returns:
+        The published version's folder.
+
+    Raises:
+        FileNotFoundError: there is no such version.
+    """
+    published = versions_of(base_dir)
+    names = ", ".join(one.name for one in published) or "none"
+    if version is not None:
+        chosen = [one for one in published if int(one.name) == version]
+        wanted = f"version {version}"
+    else:
+        chosen = [one for one in published if not same_files(one, published[-1])][-1:]
+        wanted = "an older version that differs from the current one"
+    if not chosen:
+        raise FileNotFoundError(f"{base_dir}: expected {wanted}, found {names}")
+    return push(chosen[0], base_dir, keep=len(published) + 1)
+
+
+def same_files(one: Path, other: Path) -> bool:
+    """Whether two versions hold the same files with the same bytes."""
+    files = [
+        {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()} for folder in (one, other)
+    ]
+    if files[0].keys() != files[1].keys():
+        return False
+    pairs = [(files[0][name], files[1][name]) for name in files[0]]
+    return all(a.stat().st_size == b.stat().st_size for a, b in pairs) and all(_equal(a, b) for a, b in pairs)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    with one.open("rb") as first, other.open("rb") as second:
+        while True:
+            blocks = first.read(1 << 20), second.read(1 << 20)
+            if blocks[0] != blocks[1]:
+                return False
+            if not blocks[0]:
+                return True
+
+
+def _rename_to_next(aside: Path, base_dir: Path) -> Path:
+    while True:
+        number = max((int(version.name) for version in versions_of(base_dir)), default=0) + 1
+        final = base_dir / str(number)
+        try:
+            aside.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            continue  # another process has just taken that number
+        return final
