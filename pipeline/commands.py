@@ -16,6 +16,9 @@ from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
 
+REMOTE_BATCH = 16
+"""Texts that are sent to a server together, at most: the batch size that its configuration allows."""
+
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
@@ -110,13 +113,21 @@ def _add_translate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-best", type=_positive, metavar="N", help="the N best translations of each line, with scores"
     )
-    parser.add_argument("--model", metavar="DIR", type=Path, help="a SavedModel to use instead of the model of CONFIG")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--model", metavar="DIR", type=Path, help="a SavedModel to use instead of the model of CONFIG")
+    where.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="a server to ask instead: http://HOST:PORT/v1/models/NAME or grpc://HOST:PORT/NAME",
+    )
     parser.add_argument("--batch-size", type=_positive, metavar="N", help="lines translated together")
 
 
 def _translate(arguments: argparse.Namespace) -> None:
     config, root = _configuration(arguments)
-    trained = None if arguments.model else _trained(config, root, arguments)
+    if arguments.endpoint and arguments.n_best is not None:
+        raise UsageError("--n-best: expected none with --endpoint, which gives the best translation")
+    trained = None if arguments.model or arguments.endpoint else _trained(config, root, arguments)
     if arguments.file == "-":
         _translate_lines(config, trained, arguments, sys.stdin.buffer)
     else:
@@ -128,16 +139,18 @@ def _translate_lines(
     config: Config, trained: tuple[Path, Path] | None, arguments: argparse.Namespace, source: BinaryIO
 ) -> None:
     load_tensorflow()
-    from pipeline.translate import load_saved_model, trained_translator, translate_lines
+    from pipeline.translate import load_saved_model, remote_signatures, trained_translator, translate_lines
 
+    batch_size = arguments.batch_size or config.evaluation.batch_size
     # The variables live as long as the object that they belong to; its signatures alone do not hold them.
-    if trained is None:
+    if arguments.endpoint:
+        signatures = remote_signatures(arguments.endpoint, min(batch_size, REMOTE_BATCH))
+    elif trained is None:
         owner = load_saved_model(arguments.model)
         signatures = owner.signatures
     else:
         owner = trained_translator(config, *trained, arguments.n_best)
         signatures = owner.signatures()
-    batch_size = arguments.batch_size or config.evaluation.batch_size
     translate_lines(signatures, source, sys.stdout, n_best=arguments.n_best, batch_size=batch_size)
 
 
@@ -210,6 +223,54 @@ def _validate(arguments: argparse.Namespace) -> None:
         raise DataError(f"{version}: not fit to be served")
 
 
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", type=Path, help="the folder of a model's versions, instead of CONFIG's"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--rest-port", type=_port, metavar="N", default=8501, help="0 takes a free one (default: 8501)")
+    parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
+    parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
+    parser.add_argument("--max-batch-size", type=_positive, metavar="N", help="rows of a batch (default: 16)")
+    parser.add_argument("--batch-timeout-micros", type=_positive, metavar="N", help="wait for a batch (default: 2000)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text}")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    config, root = _configuration(arguments)
+    given = {name: getattr(arguments, name) for name in ("max_batch_size", "batch_timeout_micros")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not arguments.batching:
+        raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
+    base_dir = (arguments.model or _served(config, root, arguments)).absolute()
+    load_tensorflow()
+    from pipeline.serve_model import serve_model
+
+    batching = given if arguments.batching else None
+    serve_model(base_dir, arguments.host, arguments.rest_port, arguments.grpc_port, batching)
+
+
+def _served(config: Config, root: Path, arguments: argparse.Namespace) -> Path:
+    """The folder of the versions: where they are pushed to, or else what was exported last.
+
+    Raises:
+        UsageError: nothing was exported; the message has the command that does it.
+    """
+    if config.serving.push_to is not None:
+        return Path(config.serving.push_to, config.name)
+    states = {state.component: state for state in runner.inspect(build(config), root)}
+    artifact = states["Exporter"].artifact
+    if artifact is None or states["Exporter"].state == "outdated":
+        command = shlex.join(["heliograph", "export", *_repeated(arguments)])
+        raise UsageError(f"{root}: no SavedModel of this configuration; make one: {command}")
+    return artifact.path / config.name
+
+
 COMMANDS = {
     "run": Command(
         summary="execute every component in order, skipping what is up to date, and report",
@@ -253,6 +314,12 @@ COMMANDS = {
         execute=_rollback,
         add_arguments=_add_rollback_arguments,
         takes_config=False,
+    ),
+    "serve": Command(
+        summary="a stand-in for TF Serving on this machine: its REST and gRPC interface, for development",
+        example="heliograph serve my.toml",
+        execute=_serve,
+        add_arguments=_add_serve_arguments,
     ),
     "validate": Command(
         summary="prove that a SavedModel loads and answers outside this code: its files, a clean process, C++",

@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.model_files import build_translator, load_model
 from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
+from serving.client import Client, ClientOptions, EndpointError
 from serving.export import newest_version
 from serving.translator import Translator
 
@@ -66,6 +67,26 @@ def load_saved_model(directory: Path) -> Any:
             f"--model: {directory} has no signature {', '.join(sorted(absent))}; was it exported by heliograph?"
         )
     return loaded
+
+
+def remote_signatures(endpoint: str, batch_size: int) -> dict[str, Signature]:
+    """The simplest signature of a server, in the place of a model's.
+
+    Raises:
+        UsageError: it is no endpoint.
+    """
+    try:
+        client = Client(endpoint, ClientOptions(batch_size=batch_size))
+    except ValueError as error:
+        raise UsageError(f"--endpoint: {error}") from None
+
+    def translate(text: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        try:
+            return {"translation": tf.constant(client.translate([one.decode() for one in text.numpy()]), tf.string)}
+        except EndpointError as error:
+            raise DataError(str(error)) from None
+
+    return {"serving_default": translate}
 
 
 def translate_lines(

@@ -144,6 +144,33 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
     assert answer.returncode == 2 and "expected an older version" in answer.stderr
 
 
+def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
+    command = [sys.executable, "-m", "pipeline", "serve", "my.toml", *SMALL, "--rest-port=0", "--grpc-port=0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    with process:
+        try:
+            lines = []
+            while not lines or not lines[-1].startswith("curl "):
+                lines.append(process.stderr.readline())
+                assert process.poll() is None, lines
+            rest, rpc = re.search(r"REST (\S+) +gRPC (\S+)", "".join(lines)).groups()
+            text = "eins zwei.\n\nneun\n"
+            answers = [
+                heliograph("translate", "my.toml", *SMALL, *where, "-", cwd=folder, input=text)
+                for where in ((), (f"--endpoint={rest}",), (f"--endpoint={rpc}",))
+            ]
+            assert [answer.returncode for answer in answers] == [0, 0, 0], answers[1].stderr
+            assert answers[0].stdout == answers[1].stdout == answers[2].stdout
+            process.send_signal(signal.SIGTERM)
+            _, rest_of = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0 and "Traceback" not in rest_of
+    gone = heliograph("translate", "my.toml", *SMALL, f"--endpoint={rest}", "-", cwd=folder, input=text)
+    assert gone.returncode == 1 and "cannot be reached" in gone.stderr and "Traceback" not in gone.stderr
+
+
 def manifests(folder):
     return sorted((folder / "runs/my/Trainer").glob("*/manifest.json"))
 
@@ -178,6 +205,9 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["run", "my.toml", "--root=words.txt"], 1, "words.txt"),
         (["translate", "my.toml", "--set=training.seed=99"], 2, "heliograph train my.toml"),
         (["validate", "words.txt"], 2, "words.txt"),
+        (["serve", "my.toml", "--set=training.seed=98"], 2, "heliograph export my.toml"),
+        (["serve", "my.toml", "--max-batch-size=3"], 2, "--max-batch-size: expected --batching"),
+        (["translate", "my.toml", "--endpoint=localhost", "-"], 2, "--endpoint: endpoint must be http://"),
         (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
     ],
 )

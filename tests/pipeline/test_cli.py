@@ -109,6 +109,7 @@ def fake_translate(monkeypatch):
     module.trained_translator = lambda config, transform_dir, trainer_dir, n_best: types.SimpleNamespace(
         signatures=lambda: f"{transform_dir.parent.name} {trainer_dir.parent.name}"
     )
+    module.remote_signatures = lambda endpoint, batch_size: f"remote {endpoint}"
     module.load_saved_model = lambda directory: types.SimpleNamespace(signatures=f"saved {directory}")
 
     def translate_lines(signatures, source, sink, n_best, batch_size):
