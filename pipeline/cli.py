@@ -15,11 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from pipeline.commands import COMMANDS, Command
+from pipeline.commands import COMMANDS as MODEL_COMMANDS
+from pipeline.commands import Command
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
 from pipeline.quiet import set_environment, tensorflow_error
+from pipeline.serving_commands import SERVING_COMMANDS
 from preprocessing.errors import DataError
+
+COMMANDS = {**MODEL_COMMANDS, **SERVING_COMMANDS}
+"""Every command by name, in the order of the help."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -79,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        lines = "\n".join(f"  {name:<11} {command.summary}" for name, command in COMMANDS.items())
+        lines = "\n".join(f"  {name:<16} {command.summary}" for name, command in COMMANDS.items())
         print(_HELP.format(commands=lines, presets=", ".join(presets())), end="")
         return
     if arguments[0] == "--version":

@@ -1,4 +1,7 @@
-"""What each command does; `pipeline/cli.py` parses its arguments and reports its mistakes."""
+"""What each command does that makes a model or uses it here; `pipeline/serving_commands.py` has those of serving.
+
+`pipeline/cli.py` parses the arguments and reports mistakes.
+"""
 
 import argparse
 import shlex
@@ -11,10 +14,8 @@ from typing import BinaryIO
 from pipeline import artifacts, runner, status
 from pipeline.components import build, model_key
 from pipeline.config import Config, dump, load
-from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
-from preprocessing.errors import DataError
 
 REMOTE_BATCH = 16
 """Texts that are sent to a server together, at most: the batch size that its configuration allows."""
@@ -42,7 +43,8 @@ class Command:
     """Whether it has CONFIG, --set and --root."""
 
 
-def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
+def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
+    """The configuration that was named, and the root of its run."""
     config = load(arguments.config, arguments.overrides)
     root = Path(arguments.root or Path("runs") / config.name).expanduser()
     if any(mark in str(root.absolute()) for mark in "*?["):
@@ -53,7 +55,7 @@ def _configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
 def _execute(
     arguments: argparse.Namespace, until: Callable[[Config], str] | None
 ) -> tuple[Config, dict[str, artifacts.Artifact]]:
-    config, root = _configuration(arguments)
+    config, root = configuration(arguments)
     if arguments.beam_args:
         from preprocessing.beam_run import pipeline_options
 
@@ -64,7 +66,7 @@ def _execute(
     return config, runner.run(build(config, arguments.beam_args), root.absolute(), key)
 
 
-def _repeated(arguments: argparse.Namespace) -> list[str]:
+def repeated(arguments: argparse.Namespace) -> list[str]:
     """CONFIG and options as they were typed, for a command that is to continue this one."""
     options = [part for override in arguments.overrides for part in ("--set", override)]
     return [arguments.config, *options, *(["--root", arguments.root] if arguments.root else [])]
@@ -75,10 +77,10 @@ def _run(arguments: argparse.Namespace) -> None:
     load_tensorflow()
     from pipeline.report import final_report
 
-    print(final_report(config, done, _repeated(arguments)))
+    print(final_report(config, done, repeated(arguments)))
 
 
-def _stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
+def stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
     """A command that ends with one component, named by its key: prints its figures, then its folder."""
 
     def execute(arguments: argparse.Namespace) -> None:
@@ -92,7 +94,7 @@ def _stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], Non
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    config, root = _configuration(arguments)
+    config, root = configuration(arguments)
     states = runner.inspect(build(config), root)
     print(status.table(states))
     headline = status.headline(states)
@@ -100,7 +102,8 @@ def _status(arguments: argparse.Namespace) -> None:
         print(f"\n{headline}")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return int(text)
@@ -111,7 +114,7 @@ def _add_translate_arguments(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", nargs="?", default="-", help="text, one sentence a line; - = standard input"
     )
     parser.add_argument(
-        "--n-best", type=_positive, metavar="N", help="the N best translations of each line, with scores"
+        "--n-best", type=positive, metavar="N", help="the N best translations of each line, with scores"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--model", metavar="DIR", type=Path, help="a SavedModel to use instead of the model of CONFIG")
@@ -120,11 +123,11 @@ def _add_translate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a server to ask instead: http://HOST:PORT/v1/models/NAME or grpc://HOST:PORT/NAME",
     )
-    parser.add_argument("--batch-size", type=_positive, metavar="N", help="lines translated together")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="lines translated together")
 
 
 def _translate(arguments: argparse.Namespace) -> None:
-    config, root = _configuration(arguments)
+    config, root = configuration(arguments)
     if arguments.endpoint and arguments.n_best is not None:
         raise UsageError("--n-best: expected none with --endpoint, which gives the best translation")
     trained = None if arguments.model or arguments.endpoint else _trained(config, root, arguments)
@@ -166,109 +169,8 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple
     transform, model = (states[name].artifact for name in ("Transform", key))
     if states[key].state == "up to date" and transform is not None and model is not None:
         return transform.path, model.path
-    command = shlex.join(["heliograph", "train", *_repeated(arguments)])
+    command = shlex.join(["heliograph", "train", *repeated(arguments)])
     raise UsageError(f"{root}: no trained model of this configuration ({states[key].state}); train it: {command}")
-
-
-def _push(arguments: argparse.Namespace) -> None:
-    config, _ = _configuration(arguments)
-    if config.serving.push_to is None:
-        raise UsageError(
-            f"{arguments.config}: serving.push_to: expected the folder that servers read models from, got nothing; "
-            "add it, or give --set serving.push_to=DIR"
-        )
-    _stage(lambda _: "Pusher")(arguments)
-
-
-def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL_DIR", type=Path, help="the folder of a model's published versions")
-    parser.add_argument(
-        "version",
-        metavar="VERSION",
-        type=_positive,
-        nargs="?",
-        help="which one (default: the newest that differs from the current one)",
-    )
-
-
-def _rollback(arguments: argparse.Namespace) -> None:
-    load_tensorflow()
-    from serving.push import roll_back
-
-    try:
-        print(roll_back(arguments.model, arguments.version))
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from None
-
-
-def _add_validate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", metavar="MODEL_DIR", type=Path, help="a SavedModel, or the folder of its versions: the newest one"
-    )
-
-
-def _validate(arguments: argparse.Namespace) -> None:
-    load_tensorflow()
-    from pipeline.export_model import describe
-    from serving.export import newest_version
-    from serving.validate import passed, validate
-
-    try:
-        version = newest_version(arguments.model)
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from None
-    rungs = validate(version.absolute(), user_cache())
-    print("\n".join(line for rung in rungs for line in describe(rung)))
-    if not passed(rungs):
-        raise DataError(f"{version}: not fit to be served")
-
-
-def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", metavar="DIR", type=Path, help="the folder of a model's versions, instead of CONFIG's"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--rest-port", type=_port, metavar="N", default=8501, help="0 takes a free one (default: 8501)")
-    parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
-    parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
-    parser.add_argument("--max-batch-size", type=_positive, metavar="N", help="rows of a batch (default: 16)")
-    parser.add_argument("--batch-timeout-micros", type=_positive, metavar="N", help="wait for a batch (default: 2000)")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text}")
-    return int(text)
-
-
-def _serve(arguments: argparse.Namespace) -> None:
-    config, root = _configuration(arguments)
-    given = {name: getattr(arguments, name) for name in ("max_batch_size", "batch_timeout_micros")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given and not arguments.batching:
-        raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
-    base_dir = (arguments.model or _served(config, root, arguments)).absolute()
-    load_tensorflow()
-    from pipeline.serve_model import serve_model
-
-    batching = given if arguments.batching else None
-    serve_model(base_dir, arguments.host, arguments.rest_port, arguments.grpc_port, batching)
-
-
-def _served(config: Config, root: Path, arguments: argparse.Namespace) -> Path:
-    """The folder of the versions: where they are pushed to, or else what was exported last.
-
-    Raises:
-        UsageError: nothing was exported; the message has the command that does it.
-    """
-    if config.serving.push_to is not None:
-        return Path(config.serving.push_to, config.name)
-    states = {state.component: state for state in runner.inspect(build(config), root)}
-    artifact = states["Exporter"].artifact
-    if artifact is None or states["Exporter"].state == "outdated":
-        command = shlex.join(["heliograph", "export", *_repeated(arguments)])
-        raise UsageError(f"{root}: no SavedModel of this configuration; make one: {command}")
-    return artifact.path / config.name
 
 
 COMMANDS = {
@@ -281,52 +183,26 @@ COMMANDS = {
     "preprocess": Command(
         summary="text to vocabularies, records and corpus statistics",
         example="heliograph preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing",
-        execute=_stage(lambda _: "StatisticsGen"),
+        execute=stage(lambda _: "StatisticsGen"),
         takes_beam_args=True,
     ),
     "train": Command(
         summary="fit the network, and what that needs",
         example="heliograph train my.toml --set model.hidden_size=256",
-        execute=_stage(model_key),
+        execute=stage(model_key),
         takes_beam_args=True,
     ),
     "evaluate": Command(
         summary="perplexities and scores of the test split, and what that needs",
         example="heliograph evaluate my.toml --set search.beam_size=1",
-        execute=_stage(lambda _: "Evaluator"),
+        execute=stage(lambda _: "Evaluator"),
         takes_beam_args=True,
     ),
     "export": Command(
         summary="write the SavedModel for TF Serving, and what that needs",
         example="heliograph export my.toml",
-        execute=_stage(lambda _: "Exporter"),
+        execute=stage(lambda _: "Exporter"),
         takes_beam_args=True,
-    ),
-    "push": Command(
-        summary="publish the validated SavedModel in serving.push_to, and what that needs",
-        example="heliograph push my.toml --set serving.push_to=/srv/models",
-        execute=_push,
-        takes_beam_args=True,
-    ),
-    "rollback": Command(
-        summary="publish an older version again, as the newest: servers go back to it",
-        example="heliograph rollback /srv/models/my",
-        execute=_rollback,
-        add_arguments=_add_rollback_arguments,
-        takes_config=False,
-    ),
-    "serve": Command(
-        summary="a stand-in for TF Serving on this machine: its REST and gRPC interface, for development",
-        example="heliograph serve my.toml",
-        execute=_serve,
-        add_arguments=_add_serve_arguments,
-    ),
-    "validate": Command(
-        summary="prove that a SavedModel loads and answers outside this code: its files, a clean process, C++",
-        example="heliograph validate runs/dates/Exporter/ID/dates",
-        execute=_validate,
-        add_arguments=_add_validate_arguments,
-        takes_config=False,
     ),
     "translate": Command(
         summary="text in, text out, line by line, with the trained model",

@@ -171,6 +171,15 @@ def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
     assert gone.returncode == 1 and "cannot be reached" in gone.stderr and "Traceback" not in gone.stderr
 
 
+def test_a_corpus_is_translated_as_its_lines_are(folder, first_run):
+    saved_model = re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)[1]
+    (folder / "shard.txt").write_text("eins zwei.\n\nneun\n")
+    answer = heliograph("translate-corpus", str(Path(saved_model).parent), "shard.t*", "translated", cwd=folder)
+    assert answer.returncode == 0 and "lines\t3" in answer.stdout, answer.stderr
+    lines = heliograph("translate", "my.toml", *SMALL, "shard.txt", cwd=folder).stdout
+    assert (folder / "translated" / "shard.txt").read_text() == lines
+
+
 def manifests(folder):
     return sorted((folder / "runs/my/Trainer").glob("*/manifest.json"))
 
@@ -205,6 +214,7 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["run", "my.toml", "--root=words.txt"], 1, "words.txt"),
         (["translate", "my.toml", "--set=training.seed=99"], 2, "heliograph train my.toml"),
         (["validate", "words.txt"], 2, "words.txt"),
+        (["translate-corpus", "runs", "words.txt", "out"], 2, "runs: expected the folder of a SavedModel"),
         (["serve", "my.toml", "--set=training.seed=98"], 2, "heliograph export my.toml"),
         (["serve", "my.toml", "--max-batch-size=3"], 2, "--max-batch-size: expected --batching"),
         (["translate", "my.toml", "--endpoint=localhost", "-"], 2, "--endpoint: endpoint must be http://"),

@@ -64,7 +64,7 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out.startswith("heliograph ")
 
 
-@pytest.mark.parametrize("name", commands.COMMANDS)
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_help_has_an_example(name, capsys):
     assert cli.main([name, "--help"]) == 0
     out, err = capsys.readouterr()

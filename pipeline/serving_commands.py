@@ -1,0 +1,184 @@
+"""What the commands do that prove, publish and serve a model, and translate whole corpora with it."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from pipeline import runner, status
+from pipeline.commands import Command, configuration, positive, repeated, stage
+from pipeline.components import build
+from pipeline.config import Config
+from pipeline.data_files import user_cache
+from pipeline.errors import UsageError
+from pipeline.quiet import load_tensorflow
+from preprocessing.errors import DataError
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    config, _ = configuration(arguments)
+    if config.serving.push_to is None:
+        raise UsageError(
+            f"{arguments.config}: serving.push_to: expected the folder that servers read models from, got nothing; "
+            "add it, or give --set serving.push_to=DIR"
+        )
+    stage(lambda _: "Pusher")(arguments)
+
+
+def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL_DIR", type=Path, help="the folder of a model's published versions")
+    parser.add_argument(
+        "version",
+        metavar="VERSION",
+        type=positive,
+        nargs="?",
+        help="which one (default: the newest that differs from the current one)",
+    )
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from serving.push import roll_back
+
+    try:
+        print(roll_back(arguments.model, arguments.version))
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+
+
+def _add_validate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL_DIR", type=Path, help="a SavedModel, or the folder of its versions: the newest one"
+    )
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from pipeline.export_model import describe
+    from serving.validate import passed, validate
+
+    version = _version(arguments.model)
+    rungs = validate(version.absolute(), user_cache())
+    print("\n".join(line for rung in rungs for line in describe(rung)))
+    if not passed(rungs):
+        raise DataError(f"{version}: not fit to be served")
+
+
+def _add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL_DIR", help="a SavedModel, or the folder of its versions: the newest one"
+    )
+    parser.add_argument(
+        "pattern", metavar="FILES", help="text files, plain or .gz, one text a line; wildcards in quotes"
+    )
+    parser.add_argument("output", metavar="OUTPUT_DIR", help="folder of the translations, files of the same names")
+    parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="lines together (default: 64)")
+
+
+def _translate_corpus(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from serving.bulk import BulkOptions, translate_corpus
+
+    # What is on this machine may be named by its folder of versions; elsewhere the version itself has to be.
+    model = arguments.model if "://" in arguments.model else str(_version(Path(arguments.model)).absolute())
+    options = BulkOptions(
+        pattern=arguments.pattern, output_dir=arguments.output, model_dir=model, batch_size=arguments.batch_size
+    )
+    report = translate_corpus(options, arguments.beam_args)
+    for name, value in status.numbers(report).items():
+        print(f"{name}\t{value}")
+
+
+def _version(directory: Path) -> Path:
+    from serving.export import newest_version
+
+    try:
+        return newest_version(directory)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", type=Path, help="the folder of a model's versions, instead of CONFIG's"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--rest-port", type=_port, metavar="N", default=8501, help="0 takes a free one (default: 8501)")
+    parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
+    parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
+    parser.add_argument("--max-batch-size", type=positive, metavar="N", help="rows of a batch (default: 16)")
+    parser.add_argument("--batch-timeout-micros", type=positive, metavar="N", help="wait for a batch (default: 2000)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text}")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    config, root = configuration(arguments)
+    given = {name: getattr(arguments, name) for name in ("max_batch_size", "batch_timeout_micros")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not arguments.batching:
+        raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
+    base_dir = (arguments.model or _served(config, root, arguments)).absolute()
+    load_tensorflow()
+    from pipeline.serve_model import serve_model
+
+    batching = given if arguments.batching else None
+    serve_model(base_dir, arguments.host, arguments.rest_port, arguments.grpc_port, batching)
+
+
+def _served(config: Config, root: Path, arguments: argparse.Namespace) -> Path:
+    """The folder of the versions: where they are pushed to, or else what was exported last.
+
+    Raises:
+        UsageError: nothing was exported; the message has the command that does it.
+    """
+    if config.serving.push_to is not None:
+        return Path(config.serving.push_to, config.name)
+    states = {state.component: state for state in runner.inspect(build(config), root)}
+    artifact = states["Exporter"].artifact
+    if artifact is None or states["Exporter"].state == "outdated":
+        command = shlex.join(["heliograph", "export", *repeated(arguments)])
+        raise UsageError(f"{root}: no SavedModel of this configuration; make one: {command}")
+    return artifact.path / config.name
+
+
+SERVING_COMMANDS = {
+    "push": Command(
+        summary="publish the validated SavedModel in serving.push_to, and what that needs",
+        example="heliograph push my.toml --set serving.push_to=/srv/models",
+        execute=_push,
+        takes_beam_args=True,
+    ),
+    "rollback": Command(
+        summary="publish an older version again, as the newest: servers go back to it",
+        example="heliograph rollback /srv/models/my",
+        execute=_rollback,
+        add_arguments=_add_rollback_arguments,
+        takes_config=False,
+    ),
+    "serve": Command(
+        summary="a stand-in for TF Serving on this machine: its REST and gRPC interface, for development",
+        example="heliograph serve my.toml",
+        execute=_serve,
+        add_arguments=_add_serve_arguments,
+    ),
+    "validate": Command(
+        summary="prove that a SavedModel loads and answers outside this code: its files, a clean process, C++",
+        example="heliograph validate runs/dates/Exporter/ID/dates",
+        execute=_validate,
+        add_arguments=_add_validate_arguments,
+        takes_config=False,
+    ),
+    "translate-corpus": Command(
+        summary="whole corpora, shard by shard on Beam; what is there already is not translated again",
+        example="heliograph translate-corpus /srv/models/my 'corpus/*.txt.gz' translated -- --direct_num_workers=2",
+        execute=_translate_corpus,
+        add_arguments=_add_corpus_arguments,
+        takes_config=False,
+        takes_beam_args=True,
+    ),
+}
+"""Every such command by name, in the order of the help."""
