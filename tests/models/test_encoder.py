@@ -1,9 +1,5 @@
 """Encoders to choose from: both directions, the source reversed, the bridge to a decoder of another size."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -12,7 +8,6 @@ import tensorflow as tf
 from models.bidirectional import Bidirectional
 from models.bridge import DenseBridge
 from models.networks import RecurrentNetwork
-from models.optimizers import FusedAdam
 from models.packing import pack, pack_lengths, unpack
 from models.recurrence import CELLS
 from models.seq2seq import Seq2Seq
@@ -20,6 +15,8 @@ from models.stack import RecurrentStack
 from models.teacher_forcing import TeacherForcing, draw_coins, shift_right
 from tests import reference
 from tests.models.decoding import search
+from tests.models.fresh_process import check_saved
+from tests.models.learned import exactly_learned
 from tests.models.test_teacher_forcing import classic_loop, make_batch
 
 NETWORKS = {
@@ -251,26 +248,15 @@ def test_configurations_round_trip(name):
 
 
 def test_saved_models_give_the_same_logits_in_a_fresh_process(tmp_path):
-    batch = make_batch([5, 2, 1], [6, 3, 4])
-    np.savez(tmp_path / "batch.npz", **{key: value.numpy() for key, value in batch.items()})
-    for name in NETWORKS:
-        keras.saving.save_model(make(name), tmp_path / f"{name}.keras", include_optimizer=False)
-    program = (
-        "import sys, numpy as np, keras, models.seq2seq\n"
-        "folder, *names = sys.argv[1:]\n"
-        "batch = dict(np.load(folder + '/batch.npz'))\n"
-        "for name in names:\n"
-        "    model = keras.saving.load_model(folder + f'/{name}.keras', compile=False)\n"
-        "    np.save(folder + f'/{name}.npy', model(batch))\n"
-        "    source, target = model.encoder.embedding, model.decoder.embedding\n"
-        "    one = source is target and model.decoder._kernel() is source.embeddings\n"
-        "    assert one == ('tied' in name), name\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path), *NETWORKS]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    for name in NETWORKS:
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), make(name)(batch), atol=1e-6)
+    check_saved({name: make(name) for name in NETWORKS}, make_batch([5, 2, 1], [6, 3, 4]), tmp_path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tied_embeddings_are_one_matrix_also_when_loaded(name, tmp_path):
+    keras.saving.save_model(make(name), tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    source, target = model.encoder.embedding, model.decoder.embedding
+    assert (source is target and model.decoder._kernel() is source.embeddings) == ("tied" in name)
 
 
 def test_micro_batches_make_the_same_update_eagerly_and_in_a_graph():
@@ -311,40 +297,13 @@ def test_every_direction_says_which_kernel_it_uses():
     assert set(asked.kernels().values()) == {"no GPU is visible to TensorFlow"}
 
 
-def words(count: int, seed: int, reverse: bool):
-    """Strings of 1 to 5 of eight letters, and themselves or their reversals."""
-    generator = np.random.default_rng(seed)
-    lengths = generator.integers(1, 6, count)
-    ids = generator.integers(4, 12, (count, 5))
-    batch = {f"{side}_lengths": tf.constant(lengths + 1, tf.int32) for side in ("source", "target")}
-    for side in ("source", "target"):
-        rows = np.zeros((count, 6), "int32")
-        for row, (letters, length) in enumerate(zip(ids, lengths, strict=True)):
-            backward = reverse and side == "target"
-            rows[row, : length + 1] = [*(letters[:length][::-1] if backward else letters[:length]), 3]
-        batch[f"{side}_ids"] = tf.constant(rows)
-    return batch
-
-
 @pytest.mark.parametrize(
-    ("options", "reverse"),
+    ("options", "backwards"),
     [
         ({"bidirectional": True, "bridge": "dense", "encoder_hidden_size": 64}, True),
         ({"reverse_source": True}, False),
     ],
 )
-def test_it_learns(options, reverse):
-    keras.utils.set_random_seed(1)
+def test_it_learns(options, backwards):
     network = RecurrentNetwork(cell="gru", embedding_size=32, hidden_size=128, num_layers=1, **options)
-    model = Seq2Seq(source_vocabulary_size=12, target_vocabulary_size=12, start_id=2, network=network)
-    steps = 500
-    rate = keras.optimizers.schedules.CosineDecay(1e-2, steps)
-    model.compile(FusedAdam(rate), TeacherForcing(start=0.5), seed=1, clip_norm=1.0)
-    train = tf.data.Dataset.from_tensor_slices(words(20_000, 0, reverse)).repeat().batch(64)
-    model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
-    held_out = words(500, 1, reverse)
-    result = tf.function(lambda: search(model, encode(model, held_out), held_out["source_lengths"] + 2))()
-    gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], held_out["target_lengths"] - 1)
-    found = tf.RaggedTensor.from_tensor(result.ids[:, 0], result.lengths[:, 0])
-    exact = [one == other for one, other in zip(found.to_list(), gold.to_list(), strict=True)]
-    assert np.mean(exact) >= 0.99
+    assert exactly_learned(network, backwards, 500, longest=5, count=20_000) >= 0.99

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,11 +10,9 @@ import tensorflow as tf
 
 from models.ensemble import EnsembleNetwork
 from models.networks import RecurrentNetwork, TransformerNetwork
-from models.optimizers import FusedAdam
 from models.seq2seq import Seq2Seq
-from models.sequences import pad, with_end
 from models.teacher_forcing import TeacherForcing, draw_coins
-from tests.models.decoding import search
+from tests.models.fresh_process import check_saved
 from tests.models.test_teacher_forcing import check_against_the_classic_loop, make_batch, make_model
 
 
@@ -221,51 +216,7 @@ def test_configuration_round_trip(name):
 
 
 def test_saved_models_give_the_same_logits_in_a_fresh_process(tmp_path):
-    batch, expected = make_batch([5, 2, 1], [6, 3, 4]), {}
-    np.savez(tmp_path / "batch.npz", **{key: value.numpy() for key, value in batch.items()})
+    batch = make_batch([5, 2, 1], [6, 3, 4])
     ensemble = EnsembleNetwork(members=(NETWORKS["general"], NETWORKS["transformer"]))
-    for name, network in {**NETWORKS, "ensemble": ensemble}.items():
-        model = make_model(network=network, source_size=13)
-        keras.saving.save_model(model, tmp_path / f"{name}.keras", include_optimizer=False)
-        expected[name] = model(batch).numpy()
-    program = (
-        "import sys, pathlib, numpy as np, keras, models.ensemble, models.seq2seq\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "batch = dict(np.load(folder / 'batch.npz'))\n"
-        "models = {p.stem: keras.saving.load_model(p, compile=False) for p in folder.glob('*.keras')}\n"
-        "np.savez(folder / 'logits.npz', **{name: model(batch) for name, model in models.items()})\n"
-    )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root, capture_output=True)
-    found = dict(np.load(tmp_path / "logits.npz"))
-    assert found.keys() == expected.keys()
-    for name, logits in expected.items():
-        np.testing.assert_allclose(found[name], logits, atol=1e-6, err_msg=name)
-
-
-def digits(count: int, seed: int, backwards: bool, longest: int) -> tf.data.Dataset:
-    """Digit strings of length 1 to `longest` and their copies or reversals."""
-    generator = np.random.default_rng(seed)
-    rows = [generator.integers(4, 14, generator.integers(1, longest + 1)) for _ in range(count)]
-    batch = {}
-    for side, values in (("source", rows), ("target", [row[::-1] if backwards else row for row in rows])):
-        batch[f"{side}_ids"], batch[f"{side}_lengths"] = pad(with_end(tf.ragged.constant(values, tf.int64), 3), 0)
-    return tf.data.Dataset.from_tensor_slices(batch)
-
-
-def exactly_learned(
-    network, backwards: bool, steps: int, longest: int = 8, peak: float = 1e-2, roll_out: str = "exact"
-) -> float:
-    """Share of held-out strings that greedy search gets right after training."""
-    keras.utils.set_random_seed(1)
-    model = Seq2Seq(source_vocabulary_size=14, target_vocabulary_size=14, start_id=2, network=network)
-    rate = keras.optimizers.schedules.CosineDecay(peak, steps)
-    model.compile(FusedAdam(rate), TeacherForcing(start=0.5, roll_out=roll_out), seed=1, clip_norm=1.0)
-    train = digits(10_000, 0, backwards, longest).shuffle(10_000, seed=0).repeat().batch(64)
-    model.fit(train, steps_per_epoch=steps, verbose=0, shuffle=False)
-    held_out = next(iter(digits(1000, 1, backwards, longest).batch(1000)))
-    memory = memory_of(model, held_out)
-    result = search(model, memory, held_out["source_lengths"] + 2)
-    found = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=result.lengths[:, 0]).to_list()
-    gold = tf.RaggedTensor.from_tensor(held_out["target_ids"], lengths=held_out["target_lengths"] - 1).to_list()
-    return float(np.mean([one == other for one, other in zip(found, gold, strict=True)]))
+    models = {name: make_model(network=net, source_size=13) for name, net in {**NETWORKS, "ensemble": ensemble}.items()}
+    check_saved(models, batch, tmp_path)
