@@ -13,7 +13,7 @@ from models.networks import RecurrentNetwork
 from models.recurrent_decoder import RecurrentDecoder, source_vector
 from models.states import SourceMemory
 from tests import reference
-from tests.models.test_networks import exactly_learned
+from tests.models.learned import exactly_learned
 
 KINDS = ("dot", "general", "additive")
 

@@ -14,7 +14,7 @@ from models.seq2seq import Seq2Seq
 from models.token_wise import affine, layer_norm
 from models.transformer import sinusoids
 from tests import reference
-from tests.models.test_networks import exactly_learned
+from tests.models.learned import exactly_learned
 from tests.models.test_teacher_forcing import make_batch, make_model
 
 
