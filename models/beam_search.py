@@ -236,7 +236,7 @@ def _search_until_done(
         )
         # Log-probabilities only fall, the length penalty only grows and the one of coverage is at most 0: no live
         # hypothesis can reach more than that.
-        done = search.done | (finished.scores[:, -1] >= reachable)
+        done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
         if beam_size == 1:
             done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
         past = record(past, length, sentences.numbers, search.token_ids, slots, attention)
@@ -338,7 +338,9 @@ def _extend(
     live, best = tf.math.top_k(going_on, beam_size)  # --> [A, K]
     slots = tf.gather(candidates.slots, best, batch_dims=1)
     tokens = tf.gather(candidates.tokens, best, batch_dims=1)
-    rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [A K]
+    if beam_size > 1:  # else each sentence's only hypothesis goes on where it is
+        rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [A K]
+        state = _rows(state, rows)
     written = search.written
     if options.remembers:
         here = tf.range(tf.shape(written)[2]) == length
@@ -348,7 +350,7 @@ def _extend(
     extended = search._replace(
         token_ids=tokens,
         log_probabilities=live,
-        state=_rows(state, rows),
+        state=state,
         written=written,
         coverage=coverage,
     )

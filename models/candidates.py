@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.search_options import SearchOptions
 
 CHUNK = 64
-"""Neighbouring values of which `top_k` first knows only the largest."""
+"""Neighbouring values, or somewhat more, of which `top_k` first knows only the largest."""
 
 
 class Limits(NamedTuple):
@@ -43,21 +43,26 @@ def top_k(values: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     size = values.shape[1]
     if size < 2 * k * CHUNK:
         return tuple(tf.math.top_k(values, k))
-    chunks = -(-size // CHUNK)
-    padded = tf.pad(values, [[0, 0], [0, chunks * CHUNK - size]], constant_values=float("-inf"))
-    parts = tf.reshape(padded, [-1, chunks, CHUNK])
+    # Chunks that leave no rest need no padding, which would copy all values.
+    chunk = next((one for one in range(CHUNK, 2 * CHUNK) if size % one == 0), CHUNK)
+    chunks = -(-size // chunk)
+    rest = chunks * chunk - size
+    padded = tf.pad(values, [[0, 0], [0, rest]], constant_values=float("-inf")) if rest else values
+    parts = tf.reshape(padded, [-1, chunks, chunk])
     _, best = tf.math.top_k(tf.reduce_max(parts, axis=2), k)
-    fetched = tf.reshape(tf.gather(parts, best, batch_dims=1), [-1, k * CHUNK])
+    fetched = tf.reshape(tf.gather(parts, best, batch_dims=1), [-1, k * chunk])
     found, positions = tf.math.top_k(fetched, k)
-    return found, tf.gather(best, positions // CHUNK, batch_dims=1) * CHUNK + positions % CHUNK
+    indices = tf.gather(best, positions // chunk, batch_dims=1) * chunk + positions % chunk
+    return found, tf.minimum(indices, size - 1)  # of values that are -inf, it may be the padding's
 
 
-def log_normalizer(logits: tf.Tensor, largest: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
-    """`log sum exp(logits)` `[R]` of rows whose `largest` logit `[R]` is at the index `where` `[R]`.
+def log_normalizer(logits: tf.Tensor) -> tf.Tensor:
+    """`log sum exp(logits)` `[R]` of `[R, V]`.
 
-    From the largest probability, which is at least 1 / V: on a CPU one softmax is faster than exponentials and a sum.
+    The softmax's largest value, which is at least 1 / V, gives the logarithm of its denominator without loss, and on a
+    CPU one softmax is faster than exponentials and a sum.
     """
-    return largest - tf.math.log(tf.gather(tf.nn.softmax(logits), where, batch_dims=1))
+    return tf.reduce_max(logits, axis=1) - tf.math.log(tf.reduce_max(tf.nn.softmax(logits), axis=1))
 
 
 def best_continuations(logits: tf.Tensor, count: int, limits: Limits) -> Continuations:
@@ -71,10 +76,8 @@ def best_continuations(logits: tf.Tensor, count: int, limits: Limits) -> Continu
     never, banned = limits.options.never, limits.options.banned_tokens
     is_struck = tf.pad(~limits.may_end[:, tf.newaxis], [[0, 0], [len(never), 0]], constant_values=True)
     fetched = min(count + len(never) + 1, logits.shape[1])
-    values, tokens = top_k(logits, fetched)
-    normalizer = log_normalizer(logits, values[:, 0], tokens[:, 0])
-    if banned or limits.forbidden is not None:
-        values, tokens = top_k(_without(logits, banned, limits.forbidden), fetched)
+    normalizer = log_normalizer(logits)
+    values, tokens = top_k(_without(logits, banned, limits.forbidden), fetched)
     found = tokens[:, :, tf.newaxis] == tf.constant([*never, limits.end_id])  # --> [R, F, never and end]
     values = tf.where(tf.reduce_any(found & is_struck[:, tf.newaxis], axis=2), float("-inf"), values)
     return Continuations(values - normalizer[:, tf.newaxis], tokens, normalizer)

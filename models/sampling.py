@@ -45,12 +45,16 @@ def draw(logits: tf.Tensor, numbers: tf.Tensor, sampling: Sampling) -> tf.Tensor
         numbers: `[R]`, in [0, 1).
         sampling: its seeds are not used.
     """
-    scaled, tokens = tf.math.top_k(logits / sampling.temperature[:, tf.newaxis], logits.shape[1])  # all, sorted
+    # Below the largest one, so that no temperature makes them infinite.
+    below = logits - tf.reduce_max(logits, axis=1, keepdims=True)
+    scaled, tokens = tf.math.top_k(below / sampling.temperature[:, tf.newaxis], logits.shape[1])  # all, sorted
     ranks = tf.range(logits.shape[1])
     within = (sampling.top_k[:, tf.newaxis] <= 0) | (ranks < sampling.top_k[:, tf.newaxis])
     probabilities = tf.nn.softmax(tf.where(within, scaled, float("-inf")))
     before = tf.cumsum(probabilities, axis=1, exclusive=True)
-    kept = tf.where((before < sampling.top_p[:, tf.newaxis]) | (ranks == 0), probabilities, 0.0)
+    # Rounding may bring the sum to 1 before the last token.
+    enough = (before >= sampling.top_p[:, tf.newaxis]) & (sampling.top_p[:, tf.newaxis] < 1.0)
+    kept = tf.where(~enough | (ranks == 0), probabilities, 0.0)
     reached = tf.cumsum(kept, axis=1)
     # The first token whose distribution function exceeds the number; rounding must not lead beyond the last one.
     place = tf.reduce_sum(tf.cast(reached <= numbers[:, tf.newaxis] * reached[:, -1:], tf.int32), axis=1)
@@ -69,7 +73,6 @@ def drawn_continuation(logits: tf.Tensor, step: tf.Tensor, sampling: Sampling, l
     """
     allowed = allowed_logits(logits, limits)
     tokens = draw(allowed, uniform(sampling.seeds, step), sampling)[:, tf.newaxis]
-    where = tf.argmax(logits, axis=1, output_type=tf.int32)
-    normalizer = log_normalizer(logits, tf.reduce_max(logits, axis=1), where)
+    normalizer = log_normalizer(logits)
     # Not of the logits: where nothing may follow, what was drawn may not either.
     return Continuations(tf.gather(allowed, tokens, batch_dims=1) - normalizer[:, tf.newaxis], tokens, normalizer)

@@ -1,7 +1,7 @@
 """What a search looks for, as one frozen value; `models.beam_search` and `models.sampling` are the search."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import tensorflow as tf
 
@@ -43,6 +43,11 @@ class SearchOptions:
             raise ValueError(f"beam_size must be a positive number, got {self.beam_size}")
         if not 1 <= self.n_best <= self.beam_size:
             raise ValueError(f"n_best must be between 1 and beam_size {self.beam_size}, got {self.n_best}")
+        if self.length_normalization not in get_args(Normalization):
+            raise ValueError(
+                f"length_normalization must be one of {', '.join(get_args(Normalization))}, "
+                f"got {self.length_normalization!r}"
+            )
         for name in ("length_penalty", "coverage_penalty"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}: the early exit relies on it")

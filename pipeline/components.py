@@ -11,6 +11,7 @@ imported when they are executed: TensorFlow and Beam take seconds that `heliogra
 """
 
 import importlib.metadata
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from pipeline.quiet import load_tensorflow
 from pipeline.runner import Component, Execute
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
+
+PUSHED_FILE = "pushed.json"
+"""Where the Pusher notes what it published."""
 
 _DEFAULTS = {
     "source": TextSection(),
@@ -222,19 +226,20 @@ def _pusher(config: Config) -> Component:
 
         return push_model(config, inputs["Exporter"], output)
 
-    def still_there(output: Path) -> bool:
-        from pipeline.export_model import is_published
-
-        return is_published(output)
-
     return Component(
         name="Pusher",
         version=1,
         inputs=("Exporter", "InfraValidator"),  # not read: without its artifact, nothing is pushed
         parameters={"name": config.name, **config.serving.model_dump()},
         execute=_with_tensorflow(execute),
-        still_there=still_there,
+        still_there=is_published,
     )
+
+
+def is_published(pusher_dir: Path) -> bool:
+    """Whether the version that `push_model` published is still there, be it or not the newest: a rollback stands."""
+    published = Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
+    return published.is_dir()
 
 
 def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:

@@ -50,14 +50,14 @@ class SearchConfig(Section):
     no_repeat_ngram: int = Field(default=0, ge=0)
     """Size of the n-grams of tokens that a translation may not hold twice; 0 = all may repeat."""
     banned_words: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Words or phrases that no translation may hold: their tokens, one after the other, also within longer words of
-    subwords."""
+    """Words or phrases that no translation may hold: their tokens, one after the other; of subwords those of their
+    usual segmentation, also within longer words."""
     max_length_factor: float = Field(default=2.0, ge=0.0)
     """A translation has at most max_length_factor * source tokens + max_length_constant tokens."""
     max_length_constant: int = Field(default=10, ge=0)
     """See `max_length_factor`; in tokens."""
     max_tokens: int = Field(default=512, ge=0)
-    """Tokens of a text that are read; 0 = all. A longer one costs a server time and memory."""
+    """Tokens of a text that the exported model reads; 0 = all. A longer one costs a server time and memory."""
     overlong: Literal["truncate", "refuse"] = "truncate"
     """What becomes of a longer text: its beginning is translated, and the signatures but the simplest one say so in
     their output `truncated`; or it is refused, and with it all texts of its batch, be it one that a server put
@@ -76,6 +76,8 @@ class SearchConfig(Section):
             raise ValueError("max_length_constant: expected at least 1 if max_length_factor is 0, got 0")
         if self.replace_unknown and not self.allow_unknown:
             raise ValueError("allow_unknown: expected true with replace_unknown = true, got false")
+        if self.overlong == "refuse" and self.max_tokens == 0:
+            raise ValueError('overlong: expected "truncate" with max_tokens = 0, got "refuse"')
         return self
 
 

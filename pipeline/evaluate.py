@@ -54,7 +54,7 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
     scores: dict[str, Score] = {}
     translated = []
     for label, beam_size in (("", config.search.beam_size), ("greedy_", 1)):
-        translator = build_translator(config, model, transform_dir, beam_size=beam_size, n_best=1)
+        translator = build_translator(config, model, transform_dir, beam_size=beam_size, n_best=1, max_tokens=0)
         began = time.monotonic()
         translations: list[str] = []
         for start in range(0, len(sources), PROGRESS_EVERY):

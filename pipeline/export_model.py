@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import MANIFEST, Manifest, hash_file, versions, write_whole
+from pipeline.components import PUSHED_FILE
 from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.model_files import build_translator, load_model
 from preprocessing.errors import DataError
 from preprocessing.vocabulary import vocabulary_files
-from serving.export import export, newest_version, versions_of
+from serving.export import export, newest_version
 from serving.push import push
 from serving.server_files import write_server_files
 from serving.validate import Rung, passed, validate
@@ -23,7 +24,6 @@ log = logging.getLogger("heliograph.export")
 
 SERVER_FILES = "tf_serving"
 VALIDATION_FILE = "validation.json"
-PUSHED_FILE = "pushed.json"
 
 EXAMPLES = 8
 """Test pairs of which the warm-up requests are made."""
@@ -97,12 +97,6 @@ def push_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str
     log.info("published %s", published)
     write_whole(output_dir / PUSHED_FILE, json.dumps({"published": str(published)}, indent=2) + "\n")
     return {"version": int(published.name)}
-
-
-def is_published(pusher_dir: Path) -> bool:
-    """Whether the version that `push_model` published is still the newest one there."""
-    published = Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
-    return published.is_dir() and versions_of(published.parent)[-1] == published
 
 
 def describe(rung: Rung) -> list[str]:

@@ -121,7 +121,10 @@ def join_models(trainer_dirs: Sequence[Path], transform_dir: Path, output_dir: P
 
 
 def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **search: Any) -> Translator:
-    """A translator of `model`; `search` overrides fields of the configured search."""
+    """A translator of `model`; `search` overrides fields of the configured search.
+
+    `max_tokens=0` is for texts that no server is asked for.
+    """
     return Translator(
         model,
         text_processor(config, transform_dir, "source"),

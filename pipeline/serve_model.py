@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,11 +39,18 @@ def serve_model(base_dir: Path, host: str, rest_port: int, grpc_port: int, batch
 
     async def main() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        numbers = (signal.SIGINT, signal.SIGTERM)
+
+        def end() -> None:
+            stop.set()
+            for number in numbers:  # a second signal ends the process at once
+                loop.remove_signal_handler(number)
+
+        for number in numbers:
+            loop.add_signal_handler(number, end)
 
         def ready(rest: int, rpc: int) -> None:
-            url = f"http://{host}:{rest}/v1/models/{base_dir.name}"
+            url = f"http://{host}:{rest}/v1/models/{urllib.parse.quote(base_dir.name)}"
             log.info("a stand-in for TF Serving, for development; Ctrl-C ends it")
             log.info("REST %s   gRPC grpc://%s:%d/%s", url, host, rpc, base_dir.name)
             log.info("""curl -d '{"instances": ["…"]}' %s:predict""", url)

@@ -106,7 +106,13 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
     parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
     parser.add_argument("--max-batch-size", type=positive, metavar="N", help="rows of a batch (default: 16)")
-    parser.add_argument("--batch-timeout-micros", type=positive, metavar="N", help="wait for a batch (default: 2000)")
+    parser.add_argument("--batch-timeout-micros", type=_whole, metavar="N", help="wait for a batch (default: 2000)")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text}")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -98,7 +98,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     else:
         _clear(output_dir, but=(LOGS, CHECKPOINTS))
         log.info("going on after epoch %d, batch %d, from %s", state.epoch, state.batch, checkpoints.newest())
-    greedy = build_translator(config, model, transform_dir, beam_size=1, n_best=1)
+    greedy = build_translator(config, model, transform_dir, beam_size=1, n_best=1, max_tokens=0)
     validation = Validation(config, model, validation_set, greedy, list(texts(transform_dir, "validation")), SAMPLES)
     board = TensorBoard(output_dir / LOGS, state.logs, validation.table, validation.pictures)
 

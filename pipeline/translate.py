@@ -39,9 +39,9 @@ def trained_translator(config: Config, transform_dir: Path, trainer_dir: Path, n
     """The trained model with the configured search; asking for more than its beam holds widens the beam."""
     model = load_model(trainer_dir, transform_dir)
     if n_best is None:
-        return build_translator(config, model, transform_dir)
+        return build_translator(config, model, transform_dir, max_tokens=0)
     beam_size = max(n_best, config.search.beam_size)
-    return build_translator(config, model, transform_dir, beam_size=beam_size, n_best=n_best)
+    return build_translator(config, model, transform_dir, beam_size=beam_size, n_best=n_best, max_tokens=0)
 
 
 def load_saved_model(directory: Path) -> Any:
@@ -106,13 +106,14 @@ def translate_lines(
         UsageError: the SavedModel gives fewer translations than `n_best`.
         DataError: a line is longer than `MAX_LINE_BYTES`; the lines of the batches before it are translated.
     """
-    broken = number = 0
+    broken = truncated = number = 0
+    best = _best(signatures)
     for lines in _batches(source, 1 if source.isatty() else batch_size):
         texts = [line.decode(errors="replace") for line in lines]
         broken += sum(text.encode() != line for text, line in zip(texts, lines, strict=True))
         if n_best is None:
-            for translation in translate_texts(signatures["serving_default"], texts, batch_size):
-                sink.write(translation + "\n")
+            answer = best(text=tf.constant(texts))
+            sink.writelines(translation.decode() + "\n" for translation in answer["translation"].numpy())
         else:
             answer = signatures["n_best"](text=tf.constant(texts))
             _check_n_best(n_best, answer["scores"].shape[1])
@@ -122,8 +123,18 @@ def translate_lines(
                         sink.write(f"{number} ||| {translation.decode()} ||| {score:.4f}\n")
                 number += 1
         sink.flush()
+        truncated += int(np.sum(answer["truncated"])) if "truncated" in answer else 0
+    if truncated:
+        log.warning("%d lines were longer than the model reads; only their beginning was translated", truncated)
     if broken:
         log.warning("%d lines held invalid UTF-8; the broken bytes were read as U+FFFD", broken)
+
+
+def _best(signatures: Mapping[str, Signature]) -> Signature:
+    """The signature of the best translation; `complete` also says what was not read to its end."""
+    if "complete" not in signatures:  # a server's answer is the translation alone
+        return signatures["serving_default"]
+    return lambda text: signatures["complete"](text=text, prefix=tf.fill(tf.shape(text), ""))
 
 
 def _check_n_best(wanted: int, offered: int) -> None:

@@ -3,15 +3,20 @@
     shards ──read──▶ blocks of lines ──RunInference──▶ blocks of translations ──by shard──▶ shards
 
 Each shard appears whole, under the name of its source, and one that is already there is not translated again: a job
-that was broken off goes on with the same command. Within a block, lines of similar lengths are translated together.
+that was broken off goes on with the same command, at the group of shards that it was at. Within a block, lines of
+similar lengths are translated together.
 """
 
+import collections
 import gzip
 import hashlib
 import json
+import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -31,7 +36,7 @@ MODEL_FILE = "translated_by.json"
 BLOCK = 512
 """Lines that are passed around together; of them, batches are made."""
 
-LINES, SHARDS = "lines", "shards"
+LINES, SHARDS, TRUNCATED = "lines", "shards", "truncated"
 
 Block = tuple[int, list[bytes]]
 """The block's place in its shard, and its lines."""
@@ -51,6 +56,9 @@ class BulkOptions:
     """Lines that are translated together."""
     max_line_bytes: int = 65_536
     """Longest line."""
+    shards_together: int = 64
+    """Shards of one pipeline. Beam writes the first shard when the last one of its pipeline has been translated, so a
+    job that is broken off loses as many as these; they should be several times as many as there are workers."""
 
 
 def translate_corpus(options: BulkOptions, beam_args: Sequence[str] = ()) -> dict[str, float]:
@@ -61,23 +69,30 @@ def translate_corpus(options: BulkOptions, beam_args: Sequence[str] = ()) -> dic
         beam_args: options of Beam.
 
     Returns:
-        `shards` and `lines` that were translated now, `skipped` shards, `seconds` and `lines_per_second`.
+        `shards` and `lines` that were translated now, of which `truncated` had more tokens than the model reads,
+        `skipped` shards, `seconds` and `lines_per_second`.
 
     Raises:
-        DataError: no file, two of one name, a line that is too long, or translations of another model in the folder.
+        DataError: no file, two of one name, a line that is too long, or an output folder that holds translations of
+            another model, or the texts.
     """
-    shards = _shards(options.pattern)
+    for path in (options.output_dir, options.model_dir):
+        if any(mark in path for mark in "*?["):
+            raise DataError(f"{path}: Beam reads *, ? and [ in a path as wildcards; choose another folder")
+    shards = _shards(options)
     _claim(options)
     there = {_name(path) for path in _matching(FileSystems.join(options.output_dir, "*"))}
     todo = [path for path in shards if _name(path) not in there]
-    start = time.monotonic()
-    counters = run(lambda pipeline: _translated(pipeline, todo, options), beam_args) if todo else {}
-    seconds = time.monotonic() - start
-    lines = counters.get(LINES, 0)
+    start, counters = time.monotonic(), collections.Counter[str]()
+    for first in range(0, len(todo), options.shards_together):
+        group = todo[first : first + options.shards_together]
+        counters.update(run(partial(_translated, paths=group, options=options), beam_args))
+    seconds, lines = time.monotonic() - start, counters[LINES]
     return {
-        "shards": counters.get(SHARDS, 0),
+        "shards": counters[SHARDS],
         "skipped": len(shards) - len(todo),
         "lines": lines,
+        "truncated": counters[TRUNCATED],
         "seconds": seconds,
         "lines_per_second": lines / seconds if lines else 0.0,
     }
@@ -120,7 +135,7 @@ class _Read(beam.DoFn):
 
 
 class TranslatorHandler(ModelHandler[Block, Block, Any]):
-    """Translates blocks by the signature `serving_default` of a SavedModel.
+    """Translates blocks by the signature `complete` of a SavedModel, which says what it has not read to its end.
 
     Args:
         model_dir: the version's folder.
@@ -141,14 +156,15 @@ class TranslatorHandler(ModelHandler[Block, Block, Any]):
         self, batch: Sequence[Block], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Block]:
         """The translations of blocks, in the places of their lines."""
-        translate = model.signatures["serving_default"]
+        translate, truncated = model.signatures["complete"], Metrics.counter("translate_corpus", TRUNCATED)
         for place, lines in batch:
             order = sorted(range(len(lines)), key=lambda row: len(lines[row]))
             found = [b""] * len(lines)
             for start in range(0, len(lines), self._batch_size):
                 rows = order[start : start + self._batch_size]
-                answer = translate(text=tf.constant([lines[row] for row in rows]))["translation"].numpy()
-                for row, translation in zip(rows, answer, strict=True):
+                answer = translate(text=tf.constant([lines[row] for row in rows]), prefix=tf.fill([len(rows)], ""))
+                truncated.inc(int(answer["truncated"].numpy().sum()))
+                for row, translation in zip(rows, answer["translation"].numpy(), strict=True):
                     found[row] = translation
             yield place, found
 
@@ -164,7 +180,8 @@ class _Write(beam.DoFn):
     def process(self, element: tuple[str, Iterable[Block]]) -> None:
         path, blocks = element
         name, count = _name(path), 0
-        aside = FileSystems.join(self._output_dir, f".{name}.partial")
+        # A runner may try a shard twice at once.
+        aside = FileSystems.join(self._output_dir, f".{name}.{uuid.uuid4().hex}.partial")
         with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
             # The time in the header would make each run's file another one.
             sink = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if name.endswith(".gz") else raw
@@ -178,12 +195,15 @@ class _Write(beam.DoFn):
         self._shards.inc()
 
 
-def _shards(pattern: str) -> list[str]:
-    paths = _matching(pattern)
+def _shards(options: BulkOptions) -> list[str]:
+    paths = _matching(options.pattern)
     if not paths:
-        raise DataError(f"{pattern}: no such file; check the path")
-    names: dict[str, str] = {}
+        raise DataError(f"{options.pattern}: no such file; check the path")
+    names: dict[str, str] = {MODEL_FILE: "that of the model"}
+    output_dir = os.path.abspath(options.output_dir) if "://" not in options.output_dir else options.output_dir
     for path in paths:
+        if FileSystems.split(path)[0].rstrip("/") == output_dir.rstrip("/"):
+            raise DataError(f"{options.output_dir}: holds the texts; choose another folder for their translations")
         if _name(path) in names:
             raise DataError(f"{path}: expected files of different names, {names[_name(path)]} has the same")
         names[_name(path)] = path
@@ -206,8 +226,10 @@ def _claim(options: BulkOptions) -> None:
         if noted != model:
             raise DataError(f"{options.output_dir}: holds translations of another model; choose another folder")
         return
-    with FileSystems.create(path) as stream:
+    aside = FileSystems.join(options.output_dir, f".{MODEL_FILE}.{uuid.uuid4().hex}")
+    with FileSystems.create(aside) as stream:
         stream.write(json.dumps(model).encode())
+    FileSystems.rename([aside], [path])
 
 
 def _checksum(path: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import numpy as np
 import requests
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
@@ -25,7 +26,8 @@ class ClientOptions:
     """How a client asks."""
 
     deadline: float = 30.0
-    """Seconds in which a batch must be answered, all attempts together."""
+    """Seconds in which a batch must be answered, all attempts together. By REST, an answer that has begun may take
+    longer to come in."""
     attempts: int = 4
     """Tries of a batch that the server was too busy for, or could not be reached with."""
     pause: float = 0.1
@@ -114,8 +116,10 @@ class Client:
             answer = session.post(f"{self.endpoint}:predict", json={"instances": list(texts)}, timeout=timeout)
         except requests.Timeout:
             raise EndpointError(f"{self.endpoint}: no answer in {self.options.deadline:g} s") from None
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgainError(f"cannot be reached ({type(error).__name__})") from None
+        except requests.RequestException as error:
+            raise EndpointError(f"{self.endpoint}: {error}") from None
         try:
             document = answer.json()
         except requests.JSONDecodeError:
@@ -141,7 +145,11 @@ class Client:
             if error.code() in _AGAIN:
                 raise _TryAgainError(f"{error.code().name}: {error.details()}") from None
             raise EndpointError(f"{self.endpoint}: {error.code().name}: {error.details()}") from None
-        return [text.decode() for text in tf.make_ndarray(answer.outputs["translation"])]
+        there = "translation" in answer.outputs
+        found: Any = tf.make_ndarray(answer.outputs["translation"]) if there else np.zeros(0)
+        if found.shape != (len(texts),) or found.dtype.kind != "O":
+            raise EndpointError(f"{self.endpoint}: expected {len(texts)} translations, got something else")
+        return [text.decode(errors="replace") for text in found]
 
 
 class _TryAgainError(Exception):

@@ -6,7 +6,9 @@ So it shows what Python's loader hides: an operation that only Python registers,
 
 import hashlib
 import os
+import re
 import shutil
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,20 @@ from tensorflow.core.protobuf.named_tensor_pb2 import NamedTensorProto
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 SOURCE = Path(__file__).with_name("cpp") / "probe.cc"
+
+
+PATIENCE = 600
+"""Seconds after which the program is given up."""
+
+_ERROR = re.compile(r"^(?:[\w.]+(?:Error|Exception): |[\w ]+: ).+")
+
+
+def reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a process failed, in one line: the last one that names an error, or its signal or exit code."""
+    if done.returncode < 0:
+        return f"ended by {signal.Signals(-done.returncode).name}"
+    named = [line for line in done.stderr.splitlines() if _ERROR.match(line) and not line.startswith("WARNING")]
+    return named[-1] if named else f"exit code {done.returncode}"
 
 
 def compiler() -> str | None:
@@ -74,9 +90,12 @@ def answer(
     requests, answers = folder / "requests", folder / "answers"
     requests.write_bytes(b"".join(map(_framed, (message for log in logs for message in _messages(log)))))
     command = [str(program), str(version), str(requests), str(answers), str(repeats), *libraries]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no answer in {PATIENCE} s") from None
     if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+        raise RuntimeError(reason(done))
     return _logs(answers.read_bytes()), [float(line) for line in done.stdout.split()]
 
 

@@ -5,8 +5,8 @@ another name and appears whole, by one rename; and to go back, an older one is p
 server never sees its current version vanish, and the history stays in order.
 """
 
-import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from serving.export import versions_of
@@ -28,16 +28,18 @@ def push(version: Path, base_dir: Path, keep: int) -> Path:
     base_dir.mkdir(parents=True, exist_ok=True)
     published = versions_of(base_dir)
     if not published or not same_files(published[-1], version):
-        aside = base_dir / f".{os.getpid()}.partial"
+        # A name that no other process has, on this machine or another.
+        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=base_dir))
+        aside = folder / version.name
         try:
             shutil.copytree(version, aside)
             published.append(_rename_to_next(aside, base_dir))
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
     for old in versions_of(base_dir)[:-keep]:
         # Out of sight at once, so that no server loads half of it.
-        hidden = base_dir / f".{old.name}.{os.getpid()}.old"
-        old.rename(hidden)
+        hidden = Path(tempfile.mkdtemp(prefix=".old-", dir=base_dir))
+        old.rename(hidden / old.name)
         shutil.rmtree(hidden)
     return published[-1]
 
@@ -91,7 +93,8 @@ def _equal(one: Path, other: Path) -> bool:
 
 def _rename_to_next(aside: Path, base_dir: Path) -> Path:
     while True:
-        number = max((int(version.name) for version in versions_of(base_dir)), default=0) + 1
+        # Also of files, which are no versions but would be in the way.
+        number = max((int(child.name) for child in base_dir.iterdir() if child.name.isdecimal()), default=0) + 1
         final = base_dir / str(number)
         try:
             aside.rename(final)

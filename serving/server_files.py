@@ -2,9 +2,12 @@
 
 import re
 import string
+import urllib.parse
 from pathlib import Path
 
 TEMPLATES = Path(__file__).with_name("tf_serving")
+
+_UNSAFE = re.compile(r"[\"\\$#]")
 
 
 def write_server_files(folder: Path, name: str) -> None:
@@ -13,14 +16,19 @@ def write_server_files(folder: Path, name: str) -> None:
     Args:
         folder: where to; it is created if need be. The compose file takes the versions from `../NAME` beside it.
         name: the model's name, as requests name it.
+
+    Raises:
+        ValueError: the name holds a character that one of the files would take for something else.
     """
+    if _UNSAFE.search(name):
+        raise ValueError(f'name must hold no ", \\, $ or #, for the files of the server, got {name!r}')
     folder.mkdir(parents=True, exist_ok=True)
+    values = {"name": name, "id": portable(name), "quoted": urllib.parse.quote(name, safe="")}
     for template in sorted(TEMPLATES.iterdir()):
-        # What Kubernetes and Docker call a thing has neither capitals nor underscores; the model keeps its name.
-        text = string.Template(template.read_text(encoding="utf-8")).substitute(name=name)
+        text = string.Template(template.read_text(encoding="utf-8")).substitute(values)
         (folder / template.name).write_text(text, encoding="utf-8")
 
 
-def is_portable(name: str) -> bool:
-    """Whether a model's name is also one for Kubernetes and Docker."""
-    return bool(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name))
+def portable(name: str) -> str:
+    """A model's name as Kubernetes and Docker write names: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "model"

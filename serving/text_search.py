@@ -83,12 +83,17 @@ class TextSearch:
         prefix: tf.Tensor | None = None,
         sampling: Sampling | None = None,
     ) -> Found:
-        """The N best translations, or one that is drawn; with a prefix `[B]`, those that begin with it."""
+        """The N best translations, or one that is drawn; with a prefix `[B]`, those that begin with it.
+
+        A text without tokens has empty ones, whatever the prefix. `truncated` is also said of the prefix.
+        """
         ids, truncated = self.read(self.source, text, options)
         memory, source_lengths = self.encode(ids)
         beginning = None
         if prefix is not None:
-            beginning = Prefix(*pad(tf.cast(self.read(self.target, prefix, options).ids, tf.int32), PADDING_ID))
+            given = self.read(self.target, prefix, options)
+            beginning = Prefix(*pad(tf.cast(given.ids, tf.int32), PADDING_ID))
+            truncated |= given.truncated
         result = self.hypotheses(memory, source_lengths, options, beginning, sampling)
         empty = (ids.row_lengths() == 0)[:, tf.newaxis]
         return Found(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.search_options import SearchOptions
 from preprocessing.special_tokens import PADDING_ID, START_ID, UNKNOWN_ID
-from preprocessing.text import TextProcessor
+from preprocessing.text import JOINER, TextProcessor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,17 @@ class TranslationOptions(SearchOptions):
     overlong: Literal["truncate", "refuse"] = "truncate"
     """What becomes of longer texts."""
     banned_words: tuple[str, ...] = ()
-    """Words or phrases that no translation holds: their tokens, one after the other."""
+    """Words or phrases that no translation holds: their tokens in their usual segmentation, one after the other. A
+    given prefix may hold them, and so may a source word that stands for an unknown one."""
 
     def __post_init__(self) -> None:
         """See base class."""
         super().__post_init__()
-        if self.max_tokens < 0:
-            raise ValueError(f"max_tokens must not be negative, got {self.max_tokens}")
+        for name in ("max_tokens", "max_length_factor", "max_length_constant"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.overlong not in ("truncate", "refuse"):
+            raise ValueError(f"overlong must be truncate or refuse, got {self.overlong!r}")
         if self.replace_unknown and not self.allow_unknown:
             raise ValueError("allow_unknown must be true with replace_unknown, got false")
 
@@ -53,8 +57,18 @@ class TranslationOptions(SearchOptions):
         """
         never = (PADDING_ID, START_ID) if self.allow_unknown else (PADDING_ID, START_ID, UNKNOWN_ID)
         phrases = target.encode(tf.constant(self.banned_words, tf.string)).to_list()
+        variants = {token: number for number, token in enumerate(target.tokens)}
+        banned: list[tuple[int, ...]] = []
         for word, ids in zip(self.banned_words, phrases, strict=True):
-            if not ids or UNKNOWN_ID in ids:
+            joined = [variants[token] for token in _joined(word) if token in variants and target.config.unit == "word"]
+            banned += [(token,) for token in joined]
+            if not joined and (not ids or UNKNOWN_ID in ids):
                 raise ValueError(f"banned_words must hold words of the target vocabulary, got {word!r}")
-        banned = tuple(tuple(ids) for ids in phrases)
-        return dataclasses.replace(self, never=never, banned=banned, alignment=self.replace_unknown)
+            if UNKNOWN_ID not in ids:
+                banned.append(tuple(ids))
+        return dataclasses.replace(self, never=never, banned=tuple(banned), alignment=self.replace_unknown)
+
+
+def _joined(word: str) -> tuple[str, str, str]:
+    """How a punctuation mark is written that stands at another word."""
+    return JOINER + word, word + JOINER, JOINER + word + JOINER

@@ -1,9 +1,11 @@
 """Text in, text out: the graph that is exported and served."""
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
+from models.candidates import log_normalizer
 from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
@@ -19,6 +21,9 @@ def _input(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
 
 
 TEXT = _input("text")
+
+SCORED_TOGETHER = 1024
+"""Tokens whose logits are in memory at the same time: there may be many texts, and thousands of logits each."""
 
 
 class Translator(tf.Module):
@@ -100,8 +105,9 @@ class Translator(tf.Module):
 
         Args:
             text: `[B]` string.
-            prefix: `[B]` string; its tokens come first, the last one as it is, so that a word that has been begun is
-                not finished. Empty for none.
+            prefix: `[B]` string, empty for none. Its tokens come first as they are, so that of words the last one is
+                not gone on with, but of subwords and characters it may be. Unknown words are written as they were
+                given, unknown characters of subwords as the unknown token.
 
         Returns:
             `translation` `[B]` string, with the prefix, in its normalised form; `truncated`.
@@ -130,20 +136,22 @@ class Translator(tf.Module):
             seed: `[B]`: a text and a seed have one answer, whatever else is in the batch.
             temperature: `[B]`, positive; 1 samples from the model, less is closer to its favourites.
             top_k: `[B]`, only the most likely so many tokens; 0 = all.
-            top_p: `[B]`, only the fewest tokens with so much probability; 1 = all.
+            top_p: `[B]`, from 0 to 1, only the fewest tokens with so much probability; 1 = all.
 
         Returns:
-            `translation` `[B]` string and its `log_probability` `[B]` float32 in nats, as `score` gives it;
-            `truncated`.
+            `translation` `[B]` string and the `log_probability` `[B]` float32 of its tokens in nats, as `score` gives
+            it (0 for a text without any token); `truncated`.
         """
         checks = [
             _one_for_each_text(text, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p),
             tf.debugging.assert_positive(temperature, "temperature must be positive"),
+            tf.debugging.assert_less_equal(temperature, temperature.dtype.max, "temperature must be finite"),
             tf.debugging.assert_non_negative(top_k, "top_k must not be negative"),
             tf.debugging.assert_non_negative(top_p, "top_p must not be negative"),
+            tf.debugging.assert_less_equal(top_p, 1.0, "top_p must be at most 1"),
         ]
         with tf.control_dependencies([check for check in checks if check is not None]):
-            options = dataclasses.replace(self._best, beam_size=1)
+            options = dataclasses.replace(self._best, beam_size=1, coverage_penalty=0.0)
             found = self.search.find(text, options, sampling=Sampling(seed, temperature, top_k, top_p))
         return {
             "translation": found.translations[:, 0],
@@ -173,9 +181,9 @@ class Translator(tf.Module):
         decoder = self.search.decoder
         features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
         real = tf.sequence_mask(lengths, tf.shape(target_ids)[1])
-        logits = decoder.projector()(tf.boolean_mask(features, real))  # --> [tokens, V]
-        labels = tf.boolean_mask(target_ids, real)
-        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=tf.cast(logits, tf.float32))
+        nll = _negative_log_likelihood(
+            decoder.projector(), tf.boolean_mask(features, real), tf.boolean_mask(target_ids, real)
+        )
         total = tf.math.segment_sum(nll, tf.cast(tf.where(real)[:, 0], tf.int32))
         return {
             "log_probability": -total,
@@ -243,3 +251,20 @@ def _one_for_each_text(text: tf.Tensor, **others: tf.Tensor) -> tf.Operation | N
     sizes = tf.stack([tf.size(other) for other in others.values()])
     message = f"{', '.join(others)}: expected one for each text"
     return tf.debugging.assert_equal(sizes, tf.size(text), message)
+
+
+def _negative_log_likelihood(
+    project: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """Of each target `[N]` after features `[N, F]`, float32 `[N]`; a limited number of rows of logits at once."""
+    count = tf.shape(targets)[0]
+
+    def part(first: tf.Tensor, nll: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        last = tf.minimum(first + SCORED_TOGETHER, count)
+        logits = tf.cast(project(features[first:last]), tf.float32)
+        scored = log_normalizer(logits) - tf.gather(logits, targets[first:last], batch_dims=1)
+        return last, tf.concat([nll, scored], axis=0)
+
+    nothing = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([0]), shape=[None])
+    _, nll = tf.while_loop(lambda first, _: first < count, part, (0, nothing))
+    return nll

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving import cpp_probe
-from serving.lint import Finding, lint
-from serving.predictions import difference, read_warmup
+from serving.cpp_probe import PATIENCE, reason
+from serving.lint import REQUIRED, Finding, lint
+from serving.predictions import WARMUP_FILE, difference, read_warmup
 
 PROBE = Path(__file__).with_name("session_probe.py")
 REPEATS = 5
@@ -45,7 +47,15 @@ def validate(version: Path, cache: Path) -> list[Rung]:
     """
     rungs = [_lint(version)]
     if rungs[-1].passed:
-        logs = list(read_warmup(version))
+        try:
+            logs = list(read_warmup(version))
+        except (tf.errors.OpError, DecodeError) as error:
+            return [*rungs, _broken("session", f"{WARMUP_FILE}: damaged: {' '.join(str(error).split())[:200]}")]
+        asked = {log.predict_log.request.model_spec.signature_name for log in logs if log.predict_log.response.outputs}
+        unproved = ", ".join(sorted(REQUIRED.keys() - asked))
+        if unproved:
+            what = f"{WARMUP_FILE}: holds no request with its answer for {unproved}"
+            return [*rungs, _broken("session", what)]
         with tempfile.TemporaryDirectory() as folder:
             rungs.append(_session(version, logs, Path(folder)))
             if rungs[-1].passed:
@@ -67,10 +77,12 @@ def _session(version: Path, logs: Sequence[PredictionLog], folder: Path) -> Rung
     answers = folder / "answers.tfrecord"
     # -I: neither the current folder nor PYTHONPATH can lend it our code.
     command = [sys.executable, "-I", str(PROBE), str(version), str(answers), *text_libraries()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return _broken("session", f"a clean process did not answer in {PATIENCE} s")
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return _broken("session", f"a clean process cannot answer: {reason}")
+        return _broken("session", f"a clean process cannot answer: {reason(done)}")
     found = [PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(answers))]
     return _compare("session", logs, found, [float(line) for line in done.stdout.split()])
 
@@ -98,7 +110,10 @@ def _compare(
     for before, after in zip(expected, found, strict=True):
         request, answer = before.predict_log.request, after.predict_log.response
         for output, value in before.predict_log.response.outputs.items():
-            differs = difference(tf.make_ndarray(value), tf.make_ndarray(answer.outputs[output]))
+            there = output in answer.outputs
+            differs = (
+                difference(tf.make_ndarray(value), tf.make_ndarray(answer.outputs[output])) if there else "missing"
+            )
             if differs:
                 place = f"signature {request.model_spec.signature_name}, output {output}"
                 findings.append(Finding(f"{place}: {differs}", "export again on this machine, and compare versions"))

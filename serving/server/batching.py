@@ -41,6 +41,7 @@ class BatchingOptions:
 class _Task(NamedTuple):
     inputs: Arrays
     rows: int
+    end: float | None  # deadline, of the clock `time.monotonic`
     answer: "asyncio.Future[dict[str, np.ndarray]]"
 
 
@@ -48,7 +49,7 @@ class Batcher:
     """One queue.
 
     Args:
-        run: answers a batch; called in a thread of `executor`.
+        run: answers a batch before a deadline (`None` for none); called in a thread of `executor`.
         options: see `BatchingOptions`.
         executor: its threads are shared by all queues.
         on_batch: told the rows of each batch.
@@ -56,7 +57,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Arrays], dict[str, np.ndarray]],
+        run: Callable[[Arrays, float | None], dict[str, np.ndarray]],
         options: BatchingOptions,
         executor: Executor,
         on_batch: Callable[[int], None] = lambda _: None,
@@ -69,8 +70,8 @@ class Batcher:
         self._batches: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
 
-    async def submit(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """The request's own rows of its batch's answer.
+    async def submit(self, inputs: Arrays, end: float | None = None) -> dict[str, np.ndarray]:
+        """The request's own rows of its batch's answer, before a deadline.
 
         Raises:
             RequestError: inputs of unequal sizes, more rows than a batch has, a full queue, or what `run` raises.
@@ -84,12 +85,12 @@ class Batcher:
         options = self._options
         if rows > options.max_batch_size:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {options.max_batch_size}")
-        if self._rows + rows > options.max_batch_size * options.max_enqueued_batches:
+        if self._rows + max(rows, 1) > options.max_batch_size * options.max_enqueued_batches:
             raise RequestError(
                 grpc.StatusCode.UNAVAILABLE,
                 "The batch scheduling queue to which this task was submitted is full; try again later",
             )
-        task = _Task(inputs, rows, asyncio.get_running_loop().create_future())
+        task = _Task(inputs, max(rows, 1), end, asyncio.get_running_loop().create_future())
         self._tasks.append(task)
         self._rows += rows
         self._changed.set()
@@ -136,12 +137,20 @@ class Batcher:
     async def _answer(self, batch: list[_Task]) -> None:
         try:
             together = {name: np.concatenate([task.inputs[name] for task in batch]) for name in batch[0].inputs}
-            self._on_batch(sum(task.rows for task in batch))
-            outputs = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, together)
-            ends = list(itertools.accumulate(task.rows for task in batch))
-            for task, end in zip(batch, ends, strict=True):
+            sizes = [len(next(iter(task.inputs.values()))) for task in batch]
+            self._on_batch(sum(sizes))
+            ends = [task.end for task in batch]
+            last = None if None in ends else max(end for end in ends if end is not None)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, together, last)
+            for name, value in outputs.items():
+                if not value.ndim or len(value) != sum(sizes):
+                    raise RequestError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        f"Batched output tensor {name} has 0th dimension different from the sum of those of the inputs",
+                    )
+            for task, size, after in zip(batch, sizes, itertools.accumulate(sizes), strict=True):
                 if not task.answer.done():
-                    part = slice(end - task.rows, end)
+                    part = slice(after - size, after)
                     task.answer.set_result({name: value[part] for name, value in outputs.items()})
         except Exception as error:
             for task in batch:

@@ -1,5 +1,7 @@
 """TF Serving's gRPC interface: `PredictionService` and `ModelService`, with the official messages."""
 
+import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -15,6 +17,11 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from serving.server.errors import RequestError, invalid
 from serving.server.messages import metadata_response, status_response
 from serving.server.predictor import ModelSpec, Predictor
+
+log = logging.getLogger("heliograph.serve")
+
+SPREAD = 1024
+"""Elements that a message may hold more of than it has bytes."""
 
 HEALTHY = ("", "ModelService", "PredictionService")
 """Services whose health can be asked for, under TF Serving's names."""
@@ -115,6 +122,9 @@ async def _answered(context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
         return await answer()
     except RequestError as error:
         await context.abort(error.code, error.message)
+    except Exception as error:
+        log.exception("a request failed")
+        await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server; see its log")
 
 
 async def _unimplemented(context: Any, method: str) -> NoReturn:
@@ -130,7 +140,12 @@ def _spec(message: ModelSpecMessage, present: bool) -> ModelSpec:
 
 
 def _array(name: str, value: Any) -> Any:
+    """A message as an array, no larger than the message: one value may stand for many only up to `SPREAD`."""
+    dims = [dim.size for dim in value.tensor_shape.dim]
+    count = math.prod(dims)
+    if min(dims, default=0) < 0 or value.tensor_shape.unknown_rank or count > max(SPREAD, value.ByteSize()):
+        raise invalid(f"input {name} is no tensor: its shape {dims} does not suit its {value.ByteSize()} bytes")
     try:
         return tf.make_ndarray(value)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise invalid(f"input {name} is no tensor: {error}") from None

@@ -16,13 +16,19 @@ Form = Literal["row", "column"]
 Specs = Mapping[str, tf.DType]
 
 _INTEGERS = {
-    tf.int8: 32,
-    tf.int16: 32,
-    tf.int32: 32,
-    tf.uint8: 32,
-    tf.int64: 64,
+    tf.int8: (-(2**7), 2**7),
+    tf.int16: (-(2**15), 2**15),
+    tf.int32: (-(2**31), 2**31),
+    tf.int64: (-(2**63), 2**63),
+    tf.uint8: (0, 2**8),
+    tf.uint16: (0, 2**16),
+    tf.uint32: (0, 2**32),
+    tf.uint64: (0, 2**64),
 }
-"""Bits that an integer of each type is checked for."""
+"""The least integer of each type, and the first one above it."""
+
+DEEPEST = 32
+"""Dimensions of an input, at most."""
 
 
 class Parsed(NamedTuple):
@@ -89,7 +95,8 @@ def _document(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body)
+        # What comes after the document does not matter.
+        document, _ = json.JSONDecoder().raw_decode(body.decode().lstrip())
     except RecursionError:
         raise invalid("JSON Parse error: nested too deeply") from None
     except ValueError as error:  # also what is no UTF-8
@@ -152,11 +159,10 @@ def _tensor(name: str, value: Any, dtype: tf.DType) -> np.ndarray:
     while isinstance(flat, list):
         shape.append(len(flat))
         flat = flat[0] if flat else None
+    if len(shape) > DEEPEST:
+        raise invalid(f"input {name} is nested too deeply")
     values: list[Any] = []
-    try:
-        _fill(value, shape, dtype, values)
-    except RecursionError:
-        raise invalid(f"input {name} is nested too deeply") from None
+    _fill(value, shape, dtype, values)
     array = np.empty(len(values), object if dtype == tf.string else dtype.as_numpy_dtype)
     array[:] = values
     return array.reshape(shape)
@@ -189,13 +195,8 @@ def _scalar(value: Any, dtype: tf.DType) -> Any:
         if (isinstance(value, int) and abs(value) > largest) or (math.isfinite(value) and abs(value) > limit):
             raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of precision.")
         return value
-    bits = _INTEGERS.get(dtype)
-    if (
-        bits
-        and isinstance(value, int)
-        and not isinstance(value, bool)
-        and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
-    ):
+    least, above = _INTEGERS.get(dtype, (0, 0))
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value < above:
         return value
     if dtype == tf.bool and isinstance(value, bool):
         return value
@@ -238,7 +239,10 @@ def _dumped(document: Any) -> bytes:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "…"
     return text if len(text) <= 200 else text[:200] + "…"
 
 

@@ -62,10 +62,16 @@ class Library:
         self._draining: set[asyncio.Task[None]] = set()
 
     async def refresh(self) -> None:
-        """Look at the folders once; load what is new, then let go of what is no longer wanted."""
+        """Look at the folders once; load what is new, then let go of what is no longer wanted.
+
+        A version that cannot be loaded is not tried again, unless it goes away and comes back (TF Serving tries five
+        times).
+        """
         for model in self.models.values():
             known = self.versions[model.name]
             found = {int(path.name): path for path in versions_of(model.base_dir)}
+            for number in [one for one, version in known.items() if version.error is not None and one not in found]:
+                del known[number]
             wanted = sorted(found)[-model.latest :]
             for number in wanted:
                 if number not in known or (known[number].state == State.END and known[number].error is None):
@@ -83,8 +89,8 @@ class Library:
             await asyncio.sleep(seconds)
             try:
                 await self.refresh()
-            except OSError as error:  # the folder may be unreachable for a while
-                log.warning("%s", error)
+            except Exception as error:  # the folder may be unreachable for a while
+                log.warning("cannot look for new versions: %s", error)
 
     async def close(self) -> None:
         """Unload everything, once all requests are answered."""
@@ -136,9 +142,15 @@ class Library:
         log.info("%s %d: loading", model.name, version.number)
         try:
             version.servable = await asyncio.to_thread(self._load, path)
-        except RequestError as error:
-            version.state, version.error = State.END, error
-            log.error("%s %d: %s", model.name, version.number, error.message)
+        except Exception as error:  # whatever it is, the version that serves goes on
+            # Made anew: the one that was raised holds on to the frames in which it was, and so to the model.
+            code, message = (
+                (error.code, error.message)
+                if isinstance(error, RequestError)
+                else (grpc.StatusCode.UNKNOWN, f"{path}: cannot be loaded: {error}")
+            )
+            version.state, version.error = State.END, RequestError(code, message)
+            log.error("%s %d: %s", model.name, version.number, message)
             return
         version.idle.set()
         version.state = State.AVAILABLE

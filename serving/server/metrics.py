@@ -1,6 +1,6 @@
 """What Prometheus reads, under TF Serving's names."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 BUCKETS = [10.0 * 1.8**power for power in range(33)]
 """Upper bounds in microseconds, as TF Serving has them."""
@@ -10,6 +10,7 @@ class Metrics:
     """Counters of one server."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # TF Serving has none
         self.registry = CollectorRegistry()
         self.requests = Counter(
             ":tensorflow:serving:request_count", "Requests.", ["model_name", "status"], registry=self.registry

@@ -1,6 +1,8 @@
 """TF Serving's REST interface (`http_rest_api_handler.cc`, `g3doc/api_rest.md`) as an ASGI application."""
 
+import asyncio
 import gzip
+import logging
 import re
 import urllib.parse
 import zlib
@@ -19,6 +21,8 @@ from serving.server import json_tensors
 from serving.server.errors import HTTP_STATUS, RequestError, invalid
 from serving.server.messages import metadata_json, status_response
 from serving.server.predictor import ModelSpec, Predictor
+
+log = logging.getLogger("heliograph.serve")
 
 _WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/(?:versions/(?P<version>\d+)|labels/(?P<label>[^/:]+)))?"
 _CALL = re.compile(_WHICH + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
@@ -55,6 +59,10 @@ class Rest:
             )
         except ClientDisconnect:
             return Response(status_code=499)
+        except Exception as error:
+            log.exception("a request failed")
+            body = json_tensors.error_body(f"{type(error).__name__} in the server; see its log")
+            return Response(body, 500, media_type="application/json")
 
     async def _dispatch(self, request: Request, path: str) -> bytes:
         call, status = _CALL.fullmatch(path), _STATUS.fullmatch(path)
@@ -86,11 +94,12 @@ class Rest:
                         raise invalid(f'Serving signature name: "{signature}" not found in signature def')
                     return servable.input_types(signature)
 
-                parsed = json_tensors.parse(body, types)
+                # In a thread: while a long body is read, other requests must be answered.
+                parsed = await asyncio.to_thread(json_tensors.parse, body, types)
                 outputs = await self._predictor.predict(
                     spec, servable, parsed.signature, parsed.inputs, timeout=self._timeout
                 )
-            return json_tensors.answer(outputs, parsed.form)
+            return await asyncio.to_thread(json_tensors.answer, outputs, parsed.form)
 
     async def _body(self, request: Request) -> bytes:
         """The body, unpacked if it is gzipped, never more of it than is allowed."""
@@ -124,6 +133,6 @@ class Rest:
 
 def _spec(match: re.Match[str]) -> ModelSpec:
     name, version, label = (urllib.parse.unquote(match[key] or "") for key in ("name", "version", "label"))
-    if version and int(version) > _LARGEST_VERSION:
-        raise invalid(f"Failed to convert version: {version} to numeric.")
+    if len(version) > 19 or (version and int(version) > _LARGEST_VERSION):
+        raise invalid(f"Failed to convert version: {version[:40]} to numeric.")
     return ModelSpec(name, int(version) if version else None, label)

@@ -40,7 +40,7 @@ class Servable:
         self._lock = threading.Lock()
         try:
             loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
-        except (tf.errors.OpError, OSError, RuntimeError) as error:
+        except Exception as error:  # a damaged file can raise anything
             self._session.close()
             raise RequestError(grpc.StatusCode.UNKNOWN, f"{path}: cannot be loaded: {error}") from None
         self.signatures: Mapping[str, SignatureDef] = {
@@ -54,6 +54,7 @@ class Servable:
         for log in read_warmup(self.path):
             request = log.predict_log.request
             inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            self.check(request.model_spec.signature_name, inputs)
             self.run(request.model_spec.signature_name, inputs)
 
     def input_types(self, signature: str) -> dict[str, tf.DType]:
@@ -77,6 +78,8 @@ class Servable:
                 raise invalid(f"Expects arg[{place}] to be {expected.name} but {got.name} is provided")
             if value.ndim != len(info.tensor_shape.dim):
                 raise invalid(f"input {name}: expected {len(info.tensor_shape.dim)} dimensions, got {value.ndim}")
+        if len(set(outputs)) < len(outputs):
+            raise invalid(f"duplicate output tensor alias: {max(outputs, key=list(outputs).count)}")
         for name in outputs:
             if name not in found.outputs:
                 raise invalid(f"output tensor alias not found in signature: {name}")

@@ -42,6 +42,8 @@ class ServeOptions:
     """`--rest_api_timeout_in_ms`, in seconds."""
     max_request_bytes: int = 8 * 2**20
     """Larger requests are refused."""
+    max_rows: int = 1024
+    """Requests of more texts are refused."""
     batching: BatchingOptions | None = None
     """`--enable_batching` and its parameters."""
     threads: int = 2
@@ -75,15 +77,21 @@ async def serve(options: ServeOptions, stop: asyncio.Event, ready: Callable[[int
         OSError: a port cannot be had.
     """
     library = Library(list(options.models), partial(_load, options))
-    await library.refresh()
+    loading, stopping = asyncio.create_task(library.refresh()), asyncio.create_task(stop.wait())
+    await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        await loading  # a load cannot be broken off
+        await library.close()
+        return
+    await loading
     for model in options.models:
         _check(library, model)
-    predictor = Predictor(library, Metrics(), options.threads, options.batching)
+    predictor = Predictor(library, Metrics(), options.threads, options.batching, options.max_rows)
     rest = Rest(predictor, options.rest_timeout, options.max_request_bytes)
-    with socket.create_server((options.host, options.rest_port)) as listening:
-        rpc, grpc_port = await grpc_api.start(
-            predictor, f"{options.host}:{options.grpc_port}", options.max_request_bytes
-        )
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    bracketed = f"[{options.host}]" if ":" in options.host else options.host
+    with socket.create_server((options.host, options.rest_port), family=family) as listening:
+        rpc, grpc_port = await grpc_api.start(predictor, f"{bracketed}:{options.grpc_port}", options.max_request_bytes)
         web = _Uvicorn(
             uvicorn.Config(
                 rest.application,
@@ -97,10 +105,13 @@ async def serve(options: ServeOptions, stop: asyncio.Event, ready: Callable[[int
         polling = asyncio.create_task(library.poll(options.poll_seconds))
         while not web.started and not answering.done():
             await asyncio.sleep(0.01)
-        ready(listening.getsockname()[1], grpc_port)
         try:
-            await stop.wait()
+            if not answering.done():
+                ready(listening.getsockname()[1], grpc_port)
+            # Either part ends only if it fails.
+            await asyncio.wait({stopping, answering, polling}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stopping.cancel()
             polling.cancel()
             web.should_exit = True
             await asyncio.gather(answering, rpc.stop(options.grace_seconds))
@@ -112,7 +123,7 @@ def _load(options: ServeOptions, path: Path) -> Servable:
     servable = Servable(path, options.intra_op_threads, options.inter_op_threads)
     try:
         servable.warm_up()
-    except RequestError:
+    except BaseException:
         servable.close()
         raise
     return servable

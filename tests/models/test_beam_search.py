@@ -190,8 +190,11 @@ def test_any_batch_size_in_one_trace_and_none_at_all():
         options = SearchOptions(beam_size=4, n_best=2)
         return beam_search(table_step(table), (), (), max_lengths=max_lengths, special=SPECIAL, options=options)
 
-    assert search(tf.constant([5, 3, 4])).ids.shape[:2] == [3, 2]
-    assert search(tf.constant([7])).ids.shape[:2] == [1, 2]
+    together = search(tf.constant([5, 3, 4]))
+    for sentence, length in enumerate((5, 3, 4)):
+        alone = search(tf.constant([length]))
+        assert hypotheses(alone, 0) == hypotheses(together, sentence) != []
+        np.testing.assert_allclose(alone.scores[0], together.scores[sentence], atol=1e-6)
     empty = search(tf.zeros([0], tf.int32))
     assert empty.ids.shape[:2] == [0, 2] and empty.steps.shape == [0]
 
@@ -218,6 +221,7 @@ def test_the_penalties_are_the_formulas():
         ({"beam_size": 2, "n_best": 3}, "n_best must be between 1 and beam_size 2, got 3"),
         ({"length_penalty": -1.0}, "length_penalty must not be negative, got -1.0"),
         ({"coverage_penalty": -0.1}, "coverage_penalty must not be negative, got -0.1"),
+        ({"length_normalization": "x"}, "length_normalization must be one of gnmt, tokens, got 'x'"),
         ({"min_length": -1}, "min_length must not be negative, got -1"),
         ({"no_repeat_ngram": -2}, "no_repeat_ngram must not be negative, got -2"),
         ({"banned": ((),)}, "banned must hold sequences of at least one token"),

@@ -37,13 +37,12 @@ def test_top_k_of_values_that_may_not_be():
     values[0, [3, 1400, 70]] = 1.0, 3.0, 2.0
     found, indices = top_k(tf.constant(values), 4)
     assert found[0].numpy().tolist() == [3.0, 2.0, 1.0, -np.inf] and indices[0, :3].numpy().tolist() == [1400, 70, 3]
-    assert np.isneginf(found[1]).all() and (indices.numpy() < 1536).all()
+    assert np.isneginf(found[1]).all() and (indices.numpy() < 1500).all()
 
 
 def test_the_normalizer_is_that_of_the_softmax():
     logits = np.random.default_rng(0).normal(size=(4, 900)).astype("float32") * 30
-    largest, where = logits.max(axis=1), logits.argmax(axis=1)
-    found = log_normalizer(tf.constant(logits), tf.constant(largest), tf.constant(where))
+    found = log_normalizer(tf.constant(logits))
     expected = (logits - log_softmax(logits.astype("float64")))[:, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

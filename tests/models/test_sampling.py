@@ -75,6 +75,13 @@ def test_draw_inverts_the_distribution_function(seed, number, temperature, top_k
     assert found.numpy().tolist() == [expected]
 
 
+def test_extreme_temperatures_draw_no_forbidden_token():
+    logits = tf.constant([[-np.inf, 40.0, 50.0, 30.0]] * 2, tf.float32)
+    numbers = tf.constant([0.0, 0.999])
+    assert draw(logits, numbers, sampling([0, 0], 1e-37)).numpy().tolist() == [2, 2]
+    assert 0 not in draw(logits, numbers, sampling([0, 0], 1e30)).numpy().tolist()
+
+
 def test_frequencies_are_the_probabilities():
     rows = 20_000
     logits = tf.tile([[2.0, 1.0, 0.0, -1.0]], [rows, 1])

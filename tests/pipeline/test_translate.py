@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline.errors import UsageError
-from pipeline.export_model import export_model
+from pipeline.model_files import build_translator, load_model
 from pipeline.translate import load_saved_model, trained_translator, translate_lines, translate_texts
 from preprocessing.errors import DataError
+from serving.export import export
 
 LINES = "eins zwei.\n\nneun neun drei\r\na\u2028b\nlast without newline"
 
@@ -20,9 +21,10 @@ def translator(config, transform_dir, trainer_dir):
 
 @pytest.fixture(scope="module")
 def saved(config, transform_dir, trainer_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    assert export_model(config, transform_dir, trainer_dir, folder)["bytes"] > 1000
-    return folder / config.name
+    base = tmp_path_factory.mktemp("exported") / config.name
+    exported = build_translator(config, load_model(trainer_dir, transform_dir), transform_dir, max_tokens=4)
+    export(exported, base, [("eins", "one")], {})
+    return base
 
 
 def translated(signatures, content: bytes, n_best=None, batch_size=2) -> list[str]:
@@ -53,6 +55,17 @@ def test_a_saved_model_answers_alike(translator, saved):
             assert ours == theirs
 
 
+def test_lines_longer_than_the_model_reads_are_counted(saved, translator, caplog):
+    owner, long = load_saved_model(saved), b"eins zwei drei vier neun\neins\n"
+    for n_best in (None, 2):
+        caplog.clear()
+        translated(owner.signatures, long, n_best)
+        assert "1 lines were longer than the model reads" in caplog.text
+    caplog.clear()
+    translated(translator.signatures(), long)
+    assert caplog.text == ""  # no server, no limit
+
+
 def test_n_best_lines_are_numbered_and_sorted(translator, config, transform_dir, trainer_dir):
     lines = [line.split(" ||| ") for line in translated(translator.signatures(), LINES.encode(), n_best=3)]
     assert [int(number) for number, _, _ in lines] == [n for n in range(5) for _ in range(3)]
@@ -71,7 +84,7 @@ def test_more_translations_than_exported_are_refused(saved):
 
 def test_no_saved_model_is_one_line(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UsageError, match="--model: expected the folder of a SavedModel"):
+        with pytest.raises(UsageError, match=r"--model: .*: expected the folder of a SavedModel"):
             load_saved_model(folder)
 
 

@@ -21,7 +21,8 @@ def corpus(tmp_path):
     folder.mkdir()
     (folder / "a.txt").write_text("".join(f"{line}\n" for line in LINES))
     (folder / "b.txt.gz").write_bytes(gzip.compress("\r\n".join(ODD).encode()))
-    (folder / "c.txt").write_bytes(b"")
+    (folder / "c.txt").write_text("long " * 30 + "\n")
+    (folder / "e.txt").write_bytes(b"")
     (folder / "d.txt").write_bytes(b"broken \xff\xfe\x00 bytes\n")
     return folder
 
@@ -41,17 +42,18 @@ def content(folder):
 
 def test_lines_stay_aligned_and_in_order(corpus, upper_version):  # noqa: F811
     report = translate_corpus(options(corpus, upper_version, batch_size=100))
-    assert {name: report[name] for name in ("shards", "skipped", "lines")} == {
-        "shards": 4,
+    assert {name: report[name] for name in ("shards", "skipped", "lines", "truncated")} == {
+        "shards": 5,
         "skipped": 0,
-        "lines": len(LINES) + len(ODD) + 1,
+        "lines": len(LINES) + len(ODD) + 2,
+        "truncated": 1,
     }
     assert report["lines_per_second"] > 0
     found = content(corpus.parent / "out")
-    assert set(found) == {"a.txt", "b.txt.gz", "c.txt", "d.txt", "translated_by.json"}
+    assert set(found) == {"a.txt", "b.txt.gz", "c.txt", "d.txt", "e.txt", "translated_by.json"}
     assert found["a.txt"].split(b"\n")[:-1] == [upper(line) for line in LINES]
     assert gzip.decompress(found["b.txt.gz"]).split(b"\n")[:-1] == [upper(line) for line in ODD]
-    assert found["c.txt"] == b"" and found["d.txt"] == b"BROKEN \xff\xfe\x00 BYTES\n"
+    assert found["e.txt"] == b"" and found["d.txt"] == b"BROKEN \xff\xfe\x00 BYTES\n"
 
 
 def test_any_number_of_workers_writes_the_same_bytes(corpus, upper_version):  # noqa: F811
@@ -66,11 +68,21 @@ def test_what_is_there_is_not_translated_again(corpus, upper_version):  # noqa: 
     translate_corpus(options(corpus, upper_version, pattern="[ad].txt"))
     output = corpus.parent / "out"
     (output / "a.txt").write_text("kept")
-    (output / ".b.txt.gz.partial").write_bytes(b"of a run that was broken off")
     report = translate_corpus(first)
-    assert (report["shards"], report["skipped"]) == (2, 2)
-    assert (output / "a.txt").read_text() == "kept" and not (output / ".b.txt.gz.partial").exists()
+    assert (report["shards"], report["skipped"]) == (3, 2)
+    assert (output / "a.txt").read_text() == "kept"
     assert translate_corpus(first)["shards"] == 0
+
+
+def test_a_job_that_is_broken_off_keeps_the_groups_before(corpus, upper_version):  # noqa: F811
+    (corpus / "b.txt.gz").write_bytes(gzip.compress(b"x\n" * 100)[:-20])
+    broken = options(corpus, upper_version, shards_together=1)
+    with pytest.raises(DataError, match=r"b\.txt\.gz: the gzip file is truncated"):
+        translate_corpus(broken)
+    assert set(content(corpus.parent / "out")) == {"a.txt", "translated_by.json"}
+    (corpus / "b.txt.gz").write_bytes(gzip.compress(b"x\n"))
+    report = translate_corpus(broken)
+    assert (report["shards"], report["skipped"]) == (4, 1)
 
 
 def test_translations_of_another_model_are_not_mixed_in(corpus, upper_version, tmp_path):  # noqa: F811
@@ -85,6 +97,10 @@ def test_translations_of_another_model_are_not_mixed_in(corpus, upper_version, t
 def test_mistakes_are_one_clear_line(corpus, upper_version, tmp_path):  # noqa: F811
     with pytest.raises(DataError, match=r"absent\*: no such file"):
         translate_corpus(options(corpus, upper_version, pattern="absent*"))
+    with pytest.raises(DataError, match="holds the texts; choose another folder"):
+        translate_corpus(options(corpus, upper_version, "in"))
+    with pytest.raises(DataError, match="Beam reads"):
+        translate_corpus(options(corpus, upper_version, "out[1]"))
     with pytest.raises(DataError, match=r"found no saved_model\.pb"):
         translate_corpus(options(corpus, tmp_path / "nowhere"))
     for folder in ("one", "two"):

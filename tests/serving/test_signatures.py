@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.ensemble import EnsembleNetwork
 from preprocessing.special_tokens import END_ID, UNKNOWN_ID
 from preprocessing.text import TextConfig, TextProcessor
 from serving.translation_options import TranslationOptions
@@ -130,6 +131,8 @@ def test_a_cold_sample_is_greedy(translator):
         ([("x", 1, 0.0, 0, 1.0)], "temperature must be positive"),
         ([("x", 1, 1.0, -1, 1.0)], "top_k must not be negative"),
         ([("x", 1, 1.0, 0, -0.5)], "top_p must not be negative"),
+        ([("x", 1, 1.0, 0, 90.0)], "top_p must be at most 1"),
+        ([("x", 1, np.inf, 0, 1.0)], "temperature must be finite"),
     ],
 )
 def test_samples_refuse_what_is_no_option(translator, rows, message):
@@ -159,6 +162,10 @@ def test_banned_words_and_phrases_do_not_occur():
     translator = make_translator(banned_words=("Hund", "der ein"))
     for text in translator.n_best(texts)["translations"].numpy().ravel():
         assert "hund" not in text.decode().split() and "der ein" not in text.decode()
+    # A mark of punctuation is banned however it is joined to its neighbours.
+    assert any(b"'" in text for text in free.n_best(texts)["translations"].numpy().ravel())
+    without = make_translator(banned_words=("'", "."))
+    assert not any(b"'" in text or b"." in text for text in without.n_best(texts)["translations"].numpy().ravel())
     with pytest.raises(ValueError, match="banned_words must hold words of the target vocabulary, got 'katze'"):
         make_translator(banned_words=("katze",))
 
@@ -205,6 +212,9 @@ def test_no_more_is_read_than_the_longest_text(network):
         assert not expected["truncated"].numpy().any()
         for key in answer.keys() - {"truncated"}:
             assert (answer[key] == expected[key]).numpy().all()
+    completed = translator.complete(tf.constant([short, short]), tf.constant(["ein", "ein " * 9]))
+    assert completed["truncated"].numpy().tolist() == [False, True]
+    assert completed["translation"].numpy()[1].decode().startswith(" ".join(["ein"] * 8))
     scored = translator.score(tf.constant([short, short]), tf.constant(["ein", "ein hund " * 8]))
     assert scored["tokens"].numpy().tolist() == [2, 9] and scored["truncated"].numpy().tolist() == [False, True]
     if network is not None:
@@ -227,5 +237,46 @@ def test_options_that_do_not_suit_the_model():
         make_translator(ATTENTION, allow_unknown=True, replace_unknown=True)
     with pytest.raises(ValueError, match="allow_unknown must be true with replace_unknown"):
         TranslationOptions(replace_unknown=True)
-    translator = make_translator(ATTENTION, coverage_penalty=0.2)
-    assert translator.translate(tf.constant(TEXTS))["translation"].shape == [len(TEXTS)]
+    for name, value in (
+        ("max_length_constant", -1),
+        ("max_tokens", -1),
+        ("overlong", "x"),
+        ("length_normalization", "x"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must"):
+            TranslationOptions(**{name: value})
+
+
+@pytest.mark.parametrize("network", [*MEMBERS, ATTENTION, EnsembleNetwork(members=MEMBERS[1:])], ids=repr)
+def test_any_network_searches_a_text_alike_in_any_batch(network):
+    """With options that keep something for each hypothesis, and texts of very different lengths."""
+    options = {"no_repeat_ngram": 2, "min_length": 2, "max_length_factor": 1.0}
+    if network is not MEMBERS[2]:
+        options["coverage_penalty"] = 0.3
+    translator = make_translator(network, **options)
+    texts = ["x", "ein hund läuft schön der hund", "ab", "", "abc def"]
+    every(translator, "n_best", *[(text,) for text in texts])
+    every(translator, "complete", *[(text, "hund" if len(text) > 2 else "") for text in texts])
+    every(translator, "sample", *[(text, 5, 1.5, 0, 0.95) for text in texts])
+
+
+def test_the_scores_are_what_the_options_say():
+    """Length, coverage and log-probability of each answer, computed step by step."""
+    translator = make_translator(
+        ATTENTION, coverage_penalty=0.4, length_normalization="tokens", length_penalty=0.7, min_length=3
+    )
+    search, text = translator.search, "ein hund"
+    memory, lengths = search.encode(translator.source.encode(tf.constant([text])))
+    result = search.hypotheses(memory, lengths, translator.options)
+    answer = translator.n_best(tf.constant([text]))
+    for place in range(3):
+        ids = result.ids[0, place, : int(result.lengths[0, place])].numpy().tolist()
+        assert len(ids) >= 3
+        state, token, total, coverage = search.decoder.initial_state(memory), 2, 0.0, 0.0
+        for following in [*ids, END_ID]:
+            logits, state, weights = search.decoder.step(tf.constant([token]), state, memory)
+            total += log_softmax(logits.numpy()[0].astype("float64"))[following]
+            coverage, token = coverage + weights.numpy()[0], following
+        missing = 0.4 * np.log(np.clip(coverage, 1e-9, 1.0)).sum()
+        expected = total / (len(ids) + 1) ** 0.7 + missing
+        assert float(answer["scores"][0, place]) == pytest.approx(expected, abs=1e-3)

@@ -14,7 +14,7 @@ from serving.lint import lint
 from serving.predictions import ODD, WARMUP_FILE, difference, read_warmup, warmup_logs, write_warmup
 from serving.server_files import write_server_files
 from serving.validate import passed, validate
-from tests.serving.conftest import EXAMPLES, export_demo
+from tests.serving.conftest import EXAMPLES, export_demo, make_translator
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,14 @@ def test_the_warmup_file_holds_every_signature_and_what_no_person_types(translat
     assert sorted(len(batch) for batch in texts["n_best"]) == [0, 1, 1, len(EXAMPLES), len(ODD)]
 
 
+@pytest.mark.parametrize("overlong", ["truncate", "refuse"])
+def test_no_warmup_request_is_refused(overlong, tmp_path):
+    translator = make_translator(max_tokens=8, overlong=overlong)
+    long = [*EXAMPLES, ("a text of very many characters", "ein hund läuft . " * 9)]
+    for log in warmup_logs(translator, "demo", long):
+        assert log.predict_log.response.outputs
+
+
 def test_the_card_and_the_files_of_the_server(version, tmp_path):
     card = json.loads((version / "assets.extra" / "model_card.json").read_text())
     assert card == {"name": "demo", "metrics": {"bleu": 12.5}}
@@ -74,7 +82,16 @@ def test_the_card_and_the_files_of_the_server(version, tmp_path):
     written = {path.name: path.read_text() for path in (tmp_path / "tf_serving").iterdir()}
     assert set(written) == {"models.config", "batching.config", "monitoring.config", "compose.yaml", "kubernetes.yaml"}
     assert 'name: "demo"' in written["models.config"] and "${TF_SERVING_TAG:-2.21.0}" in written["compose.yaml"]
-    assert not [name for name, text in written.items() if "$name" in text]
+    assert not [name for name, text in written.items() if re.search(r"\$(name|id|quoted)", text)]
+    write_server_files(tmp_path / "odd", "My Model_1")
+    assert 'name: "My Model_1"' in (tmp_path / "odd" / "models.config").read_text()
+    assert "  my-model-1:\n" in (tmp_path / "odd" / "compose.yaml").read_text()
+    for folder in ("tf_serving", "odd"):
+        compose, kubernetes = ((tmp_path / folder / name).read_text() for name in ("compose.yaml", "kubernetes.yaml"))
+        for flag in ("--port=8500", "--rest_api_port=8501", "--model_config_file=/config/models.config"):
+            assert f"- {flag}\n" in compose and f"- {flag}\n" in kubernetes
+    with pytest.raises(ValueError, match="name must hold no"):
+        write_server_files(tmp_path / "bad", 'a"b')
 
 
 @pytest.mark.parametrize(
@@ -152,16 +169,25 @@ def test_an_answer_that_differs_breaks_the_ladder(translator, broken, tmp_path):
     assert "signature n_best, output scores: " in str(rungs[1].findings[0])
 
 
+def test_a_damaged_or_empty_warmup_file_proves_nothing(broken, tmp_path):
+    write_warmup([], broken)
+    (finding,) = validate(broken, tmp_path)[-1].findings
+    assert "holds no request with its answer for n_best, score, serving_default" in str(finding)
+    (broken / WARMUP_FILE).write_bytes(b"no records at all, but some bytes")
+    rungs = validate(broken, tmp_path)
+    assert not passed(rungs) and "tf_serving_warmup_requests: damaged" in str(rungs[-1].findings[0])
+
+
 def test_variables_that_are_cut_off_break_the_ladder(broken, tmp_path):
     (data,) = (broken / "variables").glob("variables.data-*")
     data.write_bytes(data.read_bytes()[:100])
     rungs = validate(broken, tmp_path)
-    assert rungs[-1].name == "session" and "a clean process cannot answer: " in str(rungs[-1].findings[0])
+    assert rungs[-1].name == "session" and "Error: " in str(rungs[-1].findings[0])
 
 
 def test_differences():
     one, other = np.array([1.0, np.nan, -np.inf]), np.array([1.0001, np.nan, -np.inf])
-    assert difference(one[[0, 2]], other[[0, 2]]) is None
+    assert difference(one, other) is None
     assert difference(np.array([1.0]), np.array([1.1])) == "1.0 became 1.1"
     assert difference(np.zeros([2, 1]), np.zeros([1, 2])) == "shape [2, 1] became [1, 2]"
     words = np.array([b"a", b"b"], object), np.array([b"a", b"c"], object)

@@ -97,6 +97,12 @@ class Upper(tf.Module):
         return {"translation": tf.strings.upper(text)}
 
     @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in ("text", "prefix")],
+    )
+    def complete(self, text, prefix):
+        return {"translation": prefix + tf.strings.upper(text), "truncated": tf.strings.length(text) > 100}
+
+    @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="text"), tf.TensorSpec([None], tf.int32, name="turns")]
     )
     def slow(self, text, turns):
@@ -113,7 +119,9 @@ class Upper(tf.Module):
 def upper_version(tmp_path_factory):
     """A version of `Upper`, with a warm-up request."""
     version, model = tmp_path_factory.mktemp("upper") / "1", Upper()
-    tf.saved_model.save(model, str(version), signatures={"serving_default": model.upper, "slow": model.slow})
+    tf.saved_model.save(
+        model, str(version), signatures={"serving_default": model.upper, "complete": model.complete, "slow": model.slow}
+    )
     log = PredictionLog()
     log.predict_log.request.model_spec.signature_name = "serving_default"
     log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto(["x"]))

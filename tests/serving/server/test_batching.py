@@ -16,10 +16,11 @@ class Bench:
     """Adds one, slowly, and notes the sizes of batches."""
 
     def __init__(self, seconds=0.0, **options):
-        self.sizes, self.seconds = [], seconds
+        self.sizes, self.ends, self.seconds = [], [], seconds
         self.options = BatchingOptions(**{"batch_timeout_micros": 20_000, **options})
 
-    def run(self, inputs):
+    def run(self, inputs, end):
+        self.ends.append(end)
         time.sleep(self.seconds)
         if (inputs["x"] < 0).any():
             raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "negative")
@@ -43,7 +44,7 @@ def test_everyone_gets_their_own_rows():
         list(range(start, start + size)) for start, size in ((0, 3), (10, 1), (20, 5), (30, 2), (40, 8), (50, 0))
     ]
     assert bench.answers(*requests) == [[value + 1 for value in request] for request in requests]
-    assert sum(bench.sizes) == 19 and max(bench.sizes) <= 8 and len(bench.sizes) <= 5
+    assert sum(bench.sizes) == 19 and max(bench.sizes) <= 8 and len(bench.sizes) <= 6
 
 
 def test_a_full_batch_does_not_wait_and_a_lone_request_waits_its_time():
@@ -65,7 +66,7 @@ def test_what_cannot_be_batched_is_refused():
 
     async def unequal():
         with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(lambda inputs: inputs, BatchingOptions(), executor)
+            batcher = Batcher(lambda inputs, _: inputs, BatchingOptions(), executor)
             await batcher.submit({"a": np.zeros(2), "b": np.zeros(3)})
 
     with pytest.raises(RequestError, match="equal 0th-dimension size"):
@@ -102,6 +103,31 @@ def test_a_request_that_was_given_up_is_not_computed():
 
     first, third = asyncio.run(main())
     assert (first["y"].tolist(), third["y"].tolist()) == ([2], [4]) and bench.sizes == [1, 1]
+
+
+def test_a_batch_has_the_latest_deadline_of_its_requests():
+    bench = Bench(max_batch_size=2)
+
+    async def main(*ends):
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(bench.run, bench.options, executor)
+            await asyncio.gather(*(batcher.submit({"x": np.array([1])}, end) for end in ends))
+
+    asyncio.run(main(5.0, 7.0))
+    asyncio.run(main(5.0, None))
+    assert bench.ends == [7.0, None]
+
+
+@pytest.mark.parametrize("answer", [np.zeros(3), np.array(1)])
+def test_outputs_that_are_not_row_by_row_are_an_error(answer):
+    async def main():
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(lambda *_: {"y": answer}, BatchingOptions(), executor)
+            await batcher.submit({"x": np.array([1, 2])})
+
+    with pytest.raises(RequestError, match="Batched output tensor y") as caught:
+        asyncio.run(main())
+    assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,9 @@ def test_deeper_tensors_and_base64_answers():
         (tf.float32, "16777217"),
         (tf.float32, "1e39"),
         (tf.float32, '"1"'),
+        (tf.uint8, "300"),
+        (tf.int8, "-129"),
+        (tf.uint32, "-1"),
         (tf.bool, "1"),
         (tf.string, "1"),
         (tf.string, '{"b64": 1}'),
@@ -95,6 +98,12 @@ def test_values_that_would_lose_something_are_refused(dtype, value):
         json_tensors.parse(f'{{"inputs": {{"x": [{value}]}}}}'.encode(), lambda _: {"x": dtype})
     assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
 
+
+def test_what_follows_the_document_does_not_matter():
+    assert json_tensors.parse(b' {"inputs": ["a"]} trailing', specs_of).inputs["text"].tolist() == [b"a"]
+
+
+DEPTHS = (10, 31, 64, 65, 300, 980, 990, 1000, 2000, 200_000)
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -111,7 +120,10 @@ anything = st.recursive(
     | st.dictionaries(st.sampled_from(["instances", "inputs", "signature_name"]), anything, max_size=3).map(
         lambda document: json.dumps(document).encode()
     )
-    | st.builds(lambda depth: b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}", st.sampled_from([10, 2000, 200_000]))
+    | st.builds(
+        lambda depth: b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}",
+        st.sampled_from([10, 31, 64, 65, 300, 980, 990, 1000, 2000, 200_000]),
+    )
 )
 def test_any_body_is_parsed_or_refused(body):
     try:

@@ -94,6 +94,20 @@ def test_a_broken_version_never_replaces_one_that_serves(upper_version, base, tm
         assert endpoint.predict({"instances": ["x"]}).status_code == 200
 
 
+@pytest.mark.parametrize("damage", ["warmup", "variables"])
+def test_a_damaged_version_does_not_end_the_polling(upper_version, base, tmp_path, damage):
+    with running(options_for(base)) as endpoint:
+        damaged = touched(upper_version, tmp_path / "damaged")
+        if damage == "warmup":
+            (damaged / WARMUP_FILE).write_bytes(b"no records at all, but some bytes")
+        else:
+            shutil.rmtree(damaged / "variables")
+        push(damaged, base, keep=3)
+        wait_for(lambda: states(endpoint).get(2) == "END")
+        push(touched(upper_version, tmp_path / "good"), base, keep=3)
+        wait_for(lambda: states(endpoint).get(3) == "AVAILABLE")
+
+
 def test_a_warmup_request_that_fails_makes_the_load_fail(upper_version, base):
     logs = list(read_warmup(base / "1"))
     logs[0].predict_log.request.model_spec.signature_name = "absent"

@@ -174,6 +174,7 @@ def test_wrong_requests_are_refused_in_words(endpoint, body, message):
         ("GET", "/v1/models/absent", 404, "Could not find any versions of model absent"),
         ("GET", "/v1/models/demo/versions/9", 404, "Could not find version 9 of model demo"),
         ("GET", "/v1/models/demo/versions/99999999999999999999", 400, "Failed to convert version"),
+        ("GET", "/v1/models/demo/versions/" + "9" * 5000, 400, "Failed to convert version"),
     ],
 )
 def test_wrong_paths(endpoint, method, path, status, message):
@@ -226,7 +227,16 @@ def test_grpc_refusals(endpoint):
     check_refused(endpoint, predict_request(), code.INVALID_ARGUMENT, "Missing but required: {text}")
     check_refused(endpoint, predict_request(text=["x"], more=["y"]), code.INVALID_ARGUMENT, "Sent extra: {more}")
     check_refused(endpoint, predict_request(text=[1.0]), code.INVALID_ARGUMENT, "string")
+    twice = predict_request("n_best", text=["x"])
+    twice.output_filter.extend(["scores", "scores"])
+    check_refused(endpoint, twice, code.INVALID_ARGUMENT, "duplicate output tensor alias: scores")
     if not REAL:
+        huge = predict_request(text=["x"])
+        huge.inputs["text"].tensor_shape.dim[0].size = 10**12
+        check_refused(endpoint, huge, code.INVALID_ARGUMENT, "does not suit its")
+        huge.inputs["text"].tensor_shape.dim[0].size = -5
+        check_refused(endpoint, huge, code.INVALID_ARGUMENT, "does not suit its")
+        check_refused(endpoint, predict_request(text=["x"] * 1025), code.INVALID_ARGUMENT, "at most 1,024 rows")
         check_refused(endpoint, predict_request(label="x", text=["x"]), code.INVALID_ARGUMENT, "label: x")
 
 
