@@ -85,14 +85,15 @@ class Batcher:
         options = self._options
         if rows > options.max_batch_size:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {options.max_batch_size}")
-        if self._rows + max(rows, 1) > options.max_batch_size * options.max_enqueued_batches:
+        counted = max(rows, 1)  # a request of no rows takes a place, too
+        if self._rows + counted > options.max_batch_size * options.max_enqueued_batches:
             raise RequestError(
                 grpc.StatusCode.UNAVAILABLE,
                 "The batch scheduling queue to which this task was submitted is full; try again later",
             )
-        task = _Task(inputs, max(rows, 1), end, asyncio.get_running_loop().create_future())
+        task = _Task(inputs, counted, end, asyncio.get_running_loop().create_future())
         self._tasks.append(task)
-        self._rows += rows
+        self._rows += counted
         self._changed.set()
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._dispatch())
