@@ -8,6 +8,7 @@ similar lengths are translated together.
 """
 
 import collections
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -15,7 +16,6 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,7 @@ Block = tuple[int, list[bytes]]
 """The block's place in its shard, and its lines."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BulkOptions:
     """What is translated, by what, to where. All paths may be of any file system that Beam and TensorFlow know."""
 
@@ -76,6 +76,7 @@ def translate_corpus(options: BulkOptions, beam_args: Sequence[str] = ()) -> dic
         DataError: no file, two of one name, a line that is too long, or an output folder that holds translations of
             another model, or the texts.
     """
+    options = dataclasses.replace(options, pattern=_absolute(options.pattern), output_dir=_absolute(options.output_dir))
     for path in (options.output_dir, options.model_dir):
         if any(mark in path for mark in "*?["):
             raise DataError(f"{path}: Beam reads *, ? and [ in a path as wildcards; choose another folder")
@@ -200,9 +201,8 @@ def _shards(options: BulkOptions) -> list[str]:
     if not paths:
         raise DataError(f"{options.pattern}: no such file; check the path")
     names: dict[str, str] = {MODEL_FILE: "that of the model"}
-    output_dir = os.path.abspath(options.output_dir) if "://" not in options.output_dir else options.output_dir
     for path in paths:
-        if FileSystems.split(path)[0].rstrip("/") == output_dir.rstrip("/"):
+        if FileSystems.split(path)[0].rstrip("/") == options.output_dir.rstrip("/"):
             raise DataError(f"{options.output_dir}: holds the texts; choose another folder for their translations")
         if _name(path) in names:
             raise DataError(f"{path}: expected files of different names, {names[_name(path)]} has the same")
@@ -238,6 +238,11 @@ def _checksum(path: str) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
         return digest.hexdigest()
+
+
+def _absolute(path: str) -> str:
+    """A path that means the same in every worker."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _matching(pattern: str) -> list[str]:
