@@ -37,9 +37,7 @@ class BeamSearchResult(NamedTuple):
     lengths: tf.Tensor  # [B, N] int32, tokens without the end token
     scores: tf.Tensor  # [B, N] float32, see `models.ranking`; -inf where fewer than N hypotheses exist
     log_probabilities: tf.Tensor  # [B, N] float32, of the hypothesis and its end token
-    alignment: (
-        tf.Tensor | Nothing
-    )  # [B, N, L] int32, the source token that each token looked at most; `()` if not asked
+    alignment: tf.Tensor | Nothing  # [B, N, L] int32, the source token that each token looked at most, if asked for
     steps: tf.Tensor  # [B] int32, how many steps the search of each sentence took
 
 
@@ -126,7 +124,7 @@ def beam_search(
         sampling=() if sampling is None else sampling,
         source_lengths=() if source_lengths is None else source_lengths,
     )
-    search = _initial_search(step, initial_state, sentences, limit, special.start, options)
+    search = _initial_search(initial_state, sentences, limit, special.start, options)
     past = empty_past(limit, batch, options.beam_size, options.alignment)
 
     def some_done(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -174,7 +172,7 @@ def _live_rows(search: _Search, rows: tf.Tensor, beam_size: int) -> _Search:
 
 
 def _initial_search(
-    step: StepFunction, state: Any, sentences: _Sentences, limit: tf.Tensor, start_id: int, options: SearchOptions
+    state: Any, sentences: _Sentences, limit: tf.Tensor, start_id: int, options: SearchOptions
 ) -> _Search:
     batch, beam_size, n_best = tf.size(sentences.numbers), options.beam_size, options.n_best
     # One live hypothesis, the empty one; the other slots are copies that must not compete with it.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from models.losses import log_normalizer
 from models.search_options import SearchOptions
 
 CHUNK = 64
@@ -56,15 +57,6 @@ def top_k(values: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     return found, tf.minimum(indices, size - 1)  # of values that are -inf, it may be the padding's
 
 
-def log_normalizer(logits: tf.Tensor) -> tf.Tensor:
-    """`log sum exp(logits)` `[R]` of `[R, V]`.
-
-    The softmax's largest value, which is at least 1 / V, gives the logarithm of its denominator without loss, and on a
-    CPU one softmax is faster than exponentials and a sum.
-    """
-    return tf.reduce_max(logits, axis=1) - tf.math.log(tf.reduce_max(tf.nn.softmax(logits), axis=1))
-
-
 def best_continuations(logits: tf.Tensor, count: int, limits: Limits) -> Continuations:
     """The `count` best tokens of each row that may follow (all, where there are fewer), and some that may not.
 
@@ -76,7 +68,7 @@ def best_continuations(logits: tf.Tensor, count: int, limits: Limits) -> Continu
     never, banned = limits.options.never, limits.options.banned_tokens
     is_struck = tf.pad(~limits.may_end[:, tf.newaxis], [[0, 0], [len(never), 0]], constant_values=True)
     fetched = min(count + len(never) + 1, logits.shape[1])
-    normalizer = log_normalizer(logits)
+    normalizer = log_normalizer(logits, tf.nn.softmax(logits))
     values, tokens = top_k(_without(logits, banned, limits.forbidden), fetched)
     found = tokens[:, :, tf.newaxis] == tf.constant([*never, limits.end_id])  # --> [R, F, never and end]
     values = tf.where(tf.reduce_any(found & is_struck[:, tf.newaxis], axis=2), float("-inf"), values)

@@ -5,7 +5,8 @@ Legend: R sentences, V vocabulary.
 
 import tensorflow as tf
 
-from models.candidates import Continuations, Limits, allowed_logits, log_normalizer
+from models.candidates import Continuations, Limits, allowed_logits
+from models.losses import log_normalizer
 from models.search_options import Sampling
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -73,6 +74,6 @@ def drawn_continuation(logits: tf.Tensor, step: tf.Tensor, sampling: Sampling, l
     """
     allowed = allowed_logits(logits, limits)
     tokens = draw(allowed, uniform(sampling.seeds, step), sampling)[:, tf.newaxis]
-    normalizer = log_normalizer(logits)
+    normalizer = log_normalizer(logits, tf.nn.softmax(logits))
     # Not of the logits: where nothing may follow, what was drawn may not either.
     return Continuations(tf.gather(allowed, tokens, batch_dims=1) - normalizer[:, tf.newaxis], tokens, normalizer)

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import MANIFEST, Manifest, hash_file, versions, write_whole
+from pipeline.artifacts import MANIFEST, Manifest, versions, write_whole
 from pipeline.components import PUSHED_FILE
 from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
-from pipeline.model_files import build_translator, load_model
+from pipeline.model_files import build_translator, load_model, vocabulary_hashes
 from preprocessing.errors import DataError
-from preprocessing.vocabulary import vocabulary_files
 from serving.export import export, newest_version
 from serving.push import push
 from serving.server_files import write_server_files
@@ -52,7 +51,7 @@ def export_model(
         "name": config.name,
         "configuration": {name: value for part in parts for name, value in _parameters(part).items()},
         "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
-        "vocabularies": {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))},
+        "vocabularies": vocabulary_hashes(transform_dir),
         "versions": versions(),
     }
     version = export(

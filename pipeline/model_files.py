@@ -77,11 +77,16 @@ def build_model(config: Config, transform_dir: Path, precision: Precision = "flo
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
     """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
-    fingerprints = {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
+    fingerprints = vocabulary_hashes(transform_dir)
     write_whole(directory / VOCABULARIES_FILE, json.dumps(fingerprints, indent=2) + "\n")
     aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
     keras.saving.save_model(model, aside, include_optimizer=False)
     aside.rename(directory / MODEL_FILE)
+
+
+def vocabulary_hashes(transform_dir: Path) -> dict[str, str]:
+    """Name to SHA-256 of the files that say which token an id is."""
+    return {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
 
 
 def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
@@ -91,7 +96,7 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
         DataError: the vocabularies in `transform_dir` are not those that the model was trained on.
     """
     trained_on = json.loads((trainer_dir / VOCABULARIES_FILE).read_text(encoding="utf-8"))
-    found = {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
+    found = vocabulary_hashes(transform_dir)
     for name in sorted({*trained_on, *found}):
         expected, got = (known.get(name, "none")[:12] for known in (trained_on, found))
         if expected != got:

@@ -1,8 +1,8 @@
 """Writes a translator as a version of a servable that TF Serving picks up."""
 
 import json
-import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,21 @@ def newest_version(directory: Path) -> Path:
     return versions[-1]
 
 
+def rename_to_next(aside: Path, base_dir: Path) -> Path:
+    """Make a whole folder the next version of a servable, and return that version's folder."""
+    while True:
+        # Also of files, which are no versions but would be in the way.
+        number = max((int(child.name) for child in base_dir.iterdir() if child.name.isdecimal()), default=0) + 1
+        final = base_dir / str(number)
+        try:
+            aside.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            continue  # another process has just taken that number
+        return final
+
+
 def export(
     translator: Translator, base_dir: Path, examples: Sequence[tuple[str, str]], card: Mapping[str, Any]
 ) -> Path:
@@ -54,17 +69,15 @@ def export(
         The new version's folder.
     """
     base_dir.mkdir(parents=True, exist_ok=True)
-    version = max((int(child.name) for child in versions_of(base_dir)), default=0) + 1
-    aside = base_dir / f".{version}.{os.getpid()}.partial"
+    # A name that no other process has, on this machine or another.
+    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=base_dir))
+    aside = folder / "version"
     try:
         # Custom gradients are of no use to a server.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(translator, str(aside), signatures=translator.signatures(), options=options)
         write_warmup(warmup_logs(translator, base_dir.name, examples), aside)
         (aside / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        final = base_dir / str(version)
-        aside.rename(final)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    return final
+        return rename_to_next(aside, base_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

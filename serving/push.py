@@ -5,11 +5,12 @@ another name and appears whole, by one rename; and to go back, an older one is p
 server never sees its current version vanish, and the history stays in order.
 """
 
+import filecmp
 import shutil
 import tempfile
 from pathlib import Path
 
-from serving.export import versions_of
+from serving.export import rename_to_next, versions_of
 
 
 def push(version: Path, base_dir: Path, keep: int) -> Path:
@@ -33,7 +34,7 @@ def push(version: Path, base_dir: Path, keep: int) -> Path:
         aside = folder / version.name
         try:
             shutil.copytree(version, aside)
-            published.append(_rename_to_next(aside, base_dir))
+            published.append(rename_to_next(aside, base_dir))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     for old in versions_of(base_dir)[:-keep]:
@@ -78,28 +79,4 @@ def same_files(one: Path, other: Path) -> bool:
     if files[0].keys() != files[1].keys():
         return False
     pairs = [(files[0][name], files[1][name]) for name in files[0]]
-    return all(a.stat().st_size == b.stat().st_size for a, b in pairs) and all(_equal(a, b) for a, b in pairs)
-
-
-def _equal(one: Path, other: Path) -> bool:
-    with one.open("rb") as first, other.open("rb") as second:
-        while True:
-            blocks = first.read(1 << 20), second.read(1 << 20)
-            if blocks[0] != blocks[1]:
-                return False
-            if not blocks[0]:
-                return True
-
-
-def _rename_to_next(aside: Path, base_dir: Path) -> Path:
-    while True:
-        # Also of files, which are no versions but would be in the way.
-        number = max((int(child.name) for child in base_dir.iterdir() if child.name.isdecimal()), default=0) + 1
-        final = base_dir / str(number)
-        try:
-            aside.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-            continue  # another process has just taken that number
-        return final
+    return all(filecmp.cmp(a, b, shallow=False) for a, b in pairs)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from models.candidates import log_normalizer
+from models.losses import log_normalizer
 from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
@@ -262,7 +262,7 @@ def _negative_log_likelihood(
     def part(first: tf.Tensor, nll: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         last = tf.minimum(first + SCORED_TOGETHER, count)
         logits = tf.cast(project(features[first:last]), tf.float32)
-        scored = log_normalizer(logits) - tf.gather(logits, targets[first:last], batch_dims=1)
+        scored = log_normalizer(logits, tf.nn.softmax(logits)) - tf.gather(logits, targets[first:last], batch_dims=1)
         return last, tf.concat([nll, scored], axis=0)
 
     nothing = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([0]), shape=[None])

@@ -1,7 +1,6 @@
 """TF Serving's REST interface (`http_rest_api_handler.cc`, `g3doc/api_rest.md`) as an ASGI application."""
 
 import asyncio
-import gzip
 import logging
 import re
 import urllib.parse
@@ -117,7 +116,7 @@ class Rest:
         unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         try:
             unpacked = unpacker.decompress(body, self._max_body + 1)
-        except (zlib.error, gzip.BadGzipFile) as error:
+        except zlib.error as error:
             raise invalid(f"Failed to uncompress the body: {error}") from None
         self._check_size(len(unpacked))
         if not unpacker.eof:
