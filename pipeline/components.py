@@ -22,6 +22,7 @@ from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.runner import Component, Execute
+from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
 
@@ -37,6 +38,7 @@ _DEFAULTS = {
     "training": TrainingConfig(),
     "search": SearchConfig(),
     "evaluation": EvaluationConfig(),
+    "serving": ServingConfig(),
 }
 
 
@@ -171,7 +173,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
 
 
 def _evaluator(config: Config) -> Component:
-    view, parameters = _sections(config, "search", "evaluation", "source", "target")
+    view, parameters = _as_served(config, "search", "evaluation", "source", "target")
     del parameters["evaluation"]["samples"]  # only the report shows them
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
@@ -189,7 +191,7 @@ def _evaluator(config: Config) -> Component:
 
 
 def _exporter(config: Config) -> Component:
-    view, parameters = _sections(config, "search", "source", "target")
+    view, parameters = _as_served(config, "search", "source", "target")
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.export_model import export_model
@@ -230,7 +232,7 @@ def _pusher(config: Config) -> Component:
         name="Pusher",
         version=1,
         inputs=("Exporter", "InfraValidator"),  # not read: without its artifact, nothing is pushed
-        parameters={"name": config.name, **config.serving.model_dump()},
+        parameters={"name": config.name, **config.serving.model_dump(exclude={"precision"})},
         execute=_with_tensorflow(execute),
         still_there=is_published,
     )
@@ -249,6 +251,14 @@ def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
     """
     hidden = {name: default for name, default in _DEFAULTS.items() if name not in names}
     return config.model_copy(update=hidden), {name: getattr(config, name).model_dump() for name in names}
+
+
+def _as_served(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
+    """As `_sections`, with the one key of `[serving]` that a model's answers depend on."""
+    view, parameters = _sections(config, *names)
+    precision = config.serving.precision
+    served = view.model_copy(update={"serving": ServingConfig(precision=precision)})
+    return served, {**parameters, "precision": precision}
 
 
 def _with_tensorflow(execute: Execute) -> Execute:

@@ -28,7 +28,7 @@ TRANSLATIONS_FILE = "translations.tsv"
 
 
 def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir: Path) -> dict[str, float]:
-    """Score the test split, greedily and with the configured beam.
+    """Score the test split, greedily and with the configured beam, in the precision that the model is served in.
 
     Writes `evaluation.json` (figures, and for each score its track and sacrebleu signature where it has them, see
     `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and all references, of
@@ -45,7 +45,7 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
         raise DataError(f"{transform_dir}: expected sentence pairs in the test split, got none; give more data")
     items = group_by_source(pairs)
     sources, references = [item.source for item in items], [item.references for item in items]
-    model = load_model(trainer_dir, transform_dir)
+    model = load_model(trainer_dir, transform_dir, config.serving.precision)
     figures: dict[str, float] = {
         "sentences": len(items),
         "references": sum(len(alternatives) for alternatives in references),

@@ -34,7 +34,7 @@ def export_model(
     """Write `OUTPUT_DIR/NAME/1/`, a SavedModel with the configured search, and `OUTPUT_DIR/tf_serving/`.
 
     Args:
-        config: its name and the sections `search`, `source` and `target`.
+        config: its name, the sections `search`, `source` and `target`, and `serving.precision`.
         transform_dir: the vocabularies.
         trainer_dir: the model.
         evaluator_dir: figures for the model card, and examples for the warm-up requests.
@@ -43,7 +43,8 @@ def export_model(
     Returns:
         The size of the model, in bytes.
     """
-    translator = build_translator(config, load_model(trainer_dir, transform_dir), transform_dir)
+    model = load_model(trainer_dir, transform_dir, config.serving.precision)
+    translator = build_translator(config, model, transform_dir)
     rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
     columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
     parts = (transform_dir, trainer_dir, evaluator_dir)

@@ -70,9 +70,13 @@ def build_model(config: Config, transform_dir: Path, precision: Precision = "flo
         target_vocabulary_size=len(target),
         start_id=START_ID,
         network=NETWORKS[options.pop("architecture")](**options),
-        dtype="float32" if precision == "float32" else f"mixed_{precision}",
+        dtype=_policy(precision),
         cudnn=cudnn,
     )
+
+
+def _policy(precision: Precision) -> str:
+    return "float32" if precision == "float32" else f"mixed_{precision}"
 
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
@@ -89,8 +93,8 @@ def vocabulary_hashes(transform_dir: Path) -> dict[str, str]:
     return {path.name: hash_file(path) for path in map(Path, vocabulary_files(transform_dir))}
 
 
-def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
-    """Read a model back that the Trainer or the Ensembler wrote.
+def load_model(trainer_dir: Path, transform_dir: Path, precision: Precision = "float32") -> Seq2Seq:
+    """Read a model back that the Trainer or the Ensembler wrote, whatever precision that trained in.
 
     Raises:
         DataError: the vocabularies in `transform_dir` are not those that the model was trained on.
@@ -104,7 +108,9 @@ def load_model(trainer_dir: Path, transform_dir: Path) -> Seq2Seq:
                 f"{transform_dir / name}: expected the vocabulary with SHA-256 {expected}… "
                 f"that {trainer_dir / MODEL_FILE} was trained on, got {got}…; train again on this vocabulary"
             )
-    model: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+    loaded: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+    model = Seq2Seq(**loaded.arguments, dtype=_policy(precision))
+    model.set_weights(loaded.get_weights())
     return model
 
 

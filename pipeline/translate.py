@@ -37,7 +37,7 @@ def translate_texts(translate: Signature, sources: Sequence[str], batch_size: in
 
 def trained_translator(config: Config, transform_dir: Path, trainer_dir: Path, n_best: int | None) -> Translator:
     """The trained model with the configured search; asking for more than its beam holds widens the beam."""
-    model = load_model(trainer_dir, transform_dir)
+    model = load_model(trainer_dir, transform_dir, config.serving.precision)
     if n_best is None:
         return build_translator(config, model, transform_dir, max_tokens=0)
     beam_size = max(n_best, config.search.beam_size)

@@ -38,6 +38,7 @@ def test_inputs_come_first():
         ("model.hidden_size=7", ["Trainer"]),
         ("training.epochs=7", ["Trainer"]),
         ("search.beam_size=7", ["Evaluator", "Exporter"]),
+        ("serving.precision=bfloat16", ["Evaluator", "Exporter"]),
         ("evaluation.batch_size=7", ["Evaluator"]),
         ("evaluation.samples=7", []),
         ("evaluation.metrics=['chrf']", ["Evaluator"]),

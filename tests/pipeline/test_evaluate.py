@@ -11,6 +11,7 @@ from pipeline.evaluate import evaluate
 from pipeline.input_data import texts
 from pipeline.model_files import build_model, build_translator, load_model, save_model, text_processor
 from pipeline.preprocess import generate, transform
+from pipeline.serving_config import ServingConfig
 from pipeline.translate import translate_texts
 from tests.pipeline.conftest import small_config
 from tests.pipeline.test_metrics import distance
@@ -123,6 +124,16 @@ def test_files_and_figures(config, transform_dir, trainer_dir, tmp_path):
     exact = sum(row[1] == row[3] for row in rows) / len(rows)
     assert figures["exact_match"] == pytest.approx(exact)
     assert figures["perplexity"] > 1 and figures["free_running_perplexity"] > 1
+
+
+def test_figures_are_those_of_the_served_precision(config, transform_dir, trainer_dir, tmp_path):
+    figures = []
+    for precision in ("float32", "bfloat16"):
+        (tmp_path / precision).mkdir()
+        served = config.model_copy(update={"serving": ServingConfig(precision=precision)})
+        figures.append(evaluate(served, transform_dir, trainer_dir, tmp_path / precision))
+    exact, mixed = (found["perplexity"] for found in figures)
+    assert exact != mixed and mixed == pytest.approx(exact, rel=0.02)
 
 
 def test_token_counts_of_words_are_those_of_the_records(config, transform_dir, trainer_dir, tmp_path):

@@ -38,12 +38,15 @@ MEMBERS = (
 """One of each kind of decoder."""
 
 
-def make_model(network: Network | None = None, source_vocabulary_size: int = len(CHARACTERS)) -> Seq2Seq:
+def make_model(
+    network: Network | None = None, source_vocabulary_size: int = len(CHARACTERS), dtype: str = "float32"
+) -> Seq2Seq:
     keras.utils.set_random_seed(3)
     return Seq2Seq(
         source_vocabulary_size=source_vocabulary_size,
         target_vocabulary_size=len(WORDS),
         start_id=START_ID,
+        dtype=dtype,
         network=network
         or RecurrentNetwork(
             embedding_size=8,
@@ -56,11 +59,11 @@ def make_model(network: Network | None = None, source_vocabulary_size: int = len
     )
 
 
-def make_translator(network: Network | None = None, **search) -> Translator:
+def make_translator(network: Network | None = None, dtype: str = "float32", **search) -> Translator:
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
     target = TextProcessor(WORDS, TextConfig())
     options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
-    return Translator(make_model(network), source, target, TranslationOptions(**options))
+    return Translator(make_model(network, dtype=dtype), source, target, TranslationOptions(**options))
 
 
 EXAMPLES = [("ein hund.", "der hund läuft."), ("schön", "schön"), ("der hund's 漢字", "ein hund's 漢字")]

@@ -1,5 +1,6 @@
 """The signatures beside `translate` and `n_best`: given beginnings, samples, scores; and the options of words."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from serving.translator import Translator
 from tests.reference import log_softmax
 from tests.serving.conftest import ATTENTION, MEMBERS, WORDS, make_model, make_translator
 
+DTYPES = ("mixed_bfloat16", "float32")
 TEXTS = ["ein hund", "", "Schön! 😀 漢字", "a" * 20, "x"]
 
 
@@ -69,6 +71,22 @@ def only_words(**options) -> Translator:
     bias = translator.search.decoder.projection_bias
     bias.assign(tf.tensor_scatter_nd_add(bias, places, [-50.0] * len(places)))
     return translator
+
+
+CALM = dataclasses.replace(ATTENTION, init_scale=0.5)  # larger weights make much of a small rounding
+
+
+@pytest.mark.parametrize("network", [CALM, MEMBERS[3]], ids=["attention", "transformer"])
+def test_the_search_in_bfloat16_is_close_to_float32(network):
+    """Every candidate's log-probability, as the search in bfloat16 reports it, against `score` in float32."""
+    mixed, exact = (only_words(network=network, dtype=dtype, length_penalty=0.0) for dtype in DTYPES)
+    texts, answers = ["ein hund", "Schön! 😀", "abc"], []
+    found = mixed.n_best(tf.constant(texts))
+    for row, text in enumerate(texts):
+        answer = exact.score(tf.constant([text] * 3), found["translations"][row])
+        answers.append(answer["log_probability"])
+        np.testing.assert_allclose(found["scores"][row], answer["log_probability"], rtol=0.03, atol=0.1)
+    assert not np.allclose(found["scores"], answers, atol=1e-4)
 
 
 def test_the_search_reports_what_score_says():
