@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.backtrace import Past, empty_past, record, walk_back
-from models.candidates import Continuations, Limits, best_continuations, force
+from models.candidates import Continuations, Limits, best_continuations, fetched, force
 from models.constraints import forbidden_pairs
 from models.ranking import coverage_penalty, length_penalty
 from models.sampling import drawn_continuation
@@ -57,6 +57,7 @@ class _Sentences(NamedTuple):
     prefix: Prefix | Nothing  # [A, ...]
     sampling: Sampling | Nothing  # [A, ...]
     source_lengths: tf.Tensor | Nothing  # [A]
+    choices: tf.Tensor | Nothing  # [A, C]
 
 
 class _Search(NamedTuple):
@@ -81,6 +82,7 @@ def beam_search(
     prefix: Prefix | None = None,
     sampling: Sampling | None = None,
     source_lengths: tf.Tensor | None = None,
+    choices: tf.Tensor | None = None,
 ) -> BeamSearchResult:
     """Search for the hypotheses with the highest score of `models.ranking`.
 
@@ -98,6 +100,9 @@ def beam_search(
         prefix: how the hypotheses of each sentence begin.
         sampling: with `beam_size` 1, how continuations are drawn; `None` for the most likely ones.
         source_lengths: `[B]`, real source tokens; needed for a coverage penalty.
+        choices: `[B, C]` int32, ascending, the tokens that a sentence may choose from, where the step's logits are of
+            these alone, in this order. The end token, what a prefix holds and what is `never` are among them, and they
+            are at least `least_choices`.
 
     Returns:
         A `BeamSearchResult`; B may be 0.
@@ -109,6 +114,8 @@ def beam_search(
         raise ValueError(f"never and banned must not hold the end token {special.end}")
     if sampling is not None and options.beam_size > 1:
         raise ValueError(f"beam_size must be 1 with sampling, got {options.beam_size}")
+    if sampling is not None and choices is not None:
+        raise ValueError("choices must be None with sampling, which draws from the whole vocabulary")
     if options.coverage_penalty and source_lengths is None:
         raise ValueError("source_lengths must be given with a coverage penalty, got None")
     max_lengths = tf.cast(max_lengths, tf.int32)
@@ -123,6 +130,7 @@ def beam_search(
         prefix=() if prefix is None else prefix,
         sampling=() if sampling is None else sampling,
         source_lengths=() if source_lengths is None else source_lengths,
+        choices=() if choices is None else choices,
     )
     search = _initial_search(initial_state, sentences, limit, special.start, options)
     past = empty_past(limit, batch, options.beam_size, options.alignment)
@@ -144,6 +152,11 @@ def beam_search(
     _, _, _, past, (finished, steps) = final
     ids, alignment = walk_back(past, finished.lengths, finished.slots, special.padding)
     return BeamSearchResult(ids, finished.lengths, finished.scores, finished.log_probabilities, alignment, steps)
+
+
+def least_choices(options: SearchOptions) -> int:
+    """How many tokens a sentence must at least have to choose from."""
+    return fetched(2 * options.beam_size, options)
 
 
 def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], values: Any) -> Any:
@@ -262,7 +275,8 @@ def _continuations(
     if options.remembers:
         written = tf.reshape(search.written, [-1, tf.shape(search.written)[2]])
         forbidden = forbidden_pairs(written, length, options)
-    limits = Limits(options, special.end, may_end, forbidden)
+    choices = None if isinstance(sentences.choices, tuple) else tf.repeat(sentences.choices, beam_size, axis=0)
+    limits = Limits(options, special.end, may_end, forbidden, choices)
     if isinstance(sentences.sampling, Sampling):
         found = drawn_continuation(logits, length, sentences.sampling, limits)
     else:
@@ -274,7 +288,7 @@ def _continuations(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    return force(found, logits, tf.repeat(forced, beam_size))
+    return force(found, logits, tf.repeat(forced, beam_size), choices)
 
 
 class _Candidates(NamedTuple):

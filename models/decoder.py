@@ -126,6 +126,28 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
         kernel, bias = (tf.convert_to_tensor(weight) for weight in (self._kernel(), self.projection_bias))
         return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype, label_smoothing)
 
+    def chooser(self, union: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """A projection to some of the vocabulary alone; see `models.shortlist`.
+
+        Args:
+            union: `[U]`, the target ids that any sentence may choose.
+
+        Returns:
+            A function from features `[R, F]` and the sentences' choices `[B, C]`, as places in `union` (U for padding),
+            to logits `[R, C]`, -inf in the padding; R is a multiple of B, and rows of one sentence lie together.
+        """
+        # One column more, for the padding.
+        kernel = tf.pad(tf.gather(self._kernel(), union, axis=1), [[0, 0], [0, 1]])
+        kernel = tf.cast(kernel, self.compute_dtype)
+        bias = tf.pad(tf.gather(self.projection_bias, union), [[0, 1]], constant_values=float("-inf"))
+
+        def project(features: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
+            logits = tf.cast(product(features, kernel), bias.dtype) + bias  # --> [R, U + 1]
+            each = tf.shape(features)[0] // tf.maximum(tf.shape(choices)[0], 1)
+            return tf.gather(logits, tf.repeat(choices, each, axis=0), batch_dims=1)
+
+        return project
+
     def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy."""
         kernel = tf.cast(self._kernel(), self.compute_dtype)

@@ -127,10 +127,14 @@ class EnsembleDecoder(_Members, Decoder):
         """See base class."""
         return self._mix([member.projector() for member in self.members])
 
-    def _mix(self, projectors: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
-        def project(features: tf.Tensor) -> tf.Tensor:
+    def chooser(self, union: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See base class; probabilities are among a sentence's choices."""
+        return self._mix([member.chooser(union) for member in self.members])
+
+    def _mix(self, projectors: Sequence[Callable[..., tf.Tensor]]) -> Callable[..., tf.Tensor]:
+        def project(features: tf.Tensor, *choices: tf.Tensor) -> tf.Tensor:
             parts = tf.split(features, self.sizes, axis=-1)
-            each = [tf.nn.log_softmax(one(part)) for one, part in zip(projectors, parts, strict=True)]
+            each = [tf.nn.log_softmax(one(part, *choices)) for one, part in zip(projectors, parts, strict=True)]
             return tf.reduce_logsumexp(tf.stack(each), axis=0) - math.log(len(each))
 
         return project

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import artifacts, runner, status
-from pipeline.components import build, model_key
+from pipeline.components import build, model_key, shortlist_keys
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
@@ -139,7 +139,7 @@ def _translate(arguments: argparse.Namespace) -> None:
 
 
 def _translate_lines(
-    config: Config, trained: tuple[Path, Path] | None, arguments: argparse.Namespace, source: BinaryIO
+    config: Config, trained: tuple[Path, ...] | None, arguments: argparse.Namespace, source: BinaryIO
 ) -> None:
     load_tensorflow()
     from pipeline.translate import load_saved_model, remote_signatures, trained_translator, translate_lines
@@ -152,25 +152,29 @@ def _translate_lines(
         owner = load_saved_model(arguments.model)
         signatures = owner.signatures
     else:
-        owner = trained_translator(config, *trained, arguments.n_best)
+        owner = trained_translator(config, *trained, n_best=arguments.n_best)
         signatures = owner.signatures()
     translate_lines(signatures, source, sys.stdout, n_best=arguments.n_best, batch_size=batch_size)
 
 
-def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, Path]:
-    """The folders of Transform and of the model; never trains.
+def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
+    """The folders of Transform, of the model and, if there is one, of the shortlist; never makes them.
 
     Raises:
-        UsageError: There is no model of this configuration; the message has the command that makes it.
+        UsageError: One is not there; the message has the command that makes it.
     """
-    key = model_key(config)
-    components = runner.needed(build(config), key)
-    states = {state.component: state for state in runner.inspect(components, root)}
-    transform, model = (states[name].artifact for name in ("Transform", key))
-    if states[key].state == "up to date" and transform is not None and model is not None:
-        return transform.path, model.path
-    command = shlex.join(["heliograph", "train", *repeated(arguments)])
-    raise UsageError(f"{root}: no trained model of this configuration ({states[key].state}); train it: {command}")
+    model = model_key(config)
+    makers = {"Transform": "train", model: "train", **dict.fromkeys(shortlist_keys(config), "evaluate")}
+    states = {state.component: state for state in runner.inspect(build(config), root)}
+    paths = []
+    for key, command in makers.items():
+        state = states[key]
+        if state.state != "up to date" or state.artifact is None:
+            line = shlex.join(["heliograph", command, *repeated(arguments)])
+            what = "shortlist" if command == "evaluate" else "trained model"
+            raise UsageError(f"{root}: no {what} of this configuration ({states[key].state}); {command} it: {line}")
+        paths.append(state.artifact.path)
+    return tuple(paths)
 
 
 COMMANDS = {

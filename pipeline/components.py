@@ -2,8 +2,9 @@
 
     ExampleGen ─▶ Transform ─┬─▶ StatisticsGen
                              └─▶ Trainer ─┬─▶ Evaluator
-                                          └─▶ Exporter
+                                          └─▶ Exporter ─▶ InfraValidator ─▶ Pusher
 
+With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter.
 With `[ensemble]` there is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes
 one model of theirs. The names are TFX's, but for Exporter and Ensembler. A component is executed again when a section
 that it is built from changes, so another beam size trains nothing and another model preprocesses nothing. Functions are
@@ -54,6 +55,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         _transform(config, beam_args),
         _statistics_gen(beam_args),
         *_trainers(config),
+        *((_shortlist_gen(config, beam_args),) if config.search.shortlist else ()),
         _evaluator(config),
         _exporter(config),
         _infra_validator(config),
@@ -133,6 +135,28 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
     )
 
 
+def _shortlist_gen(config: Config, beam_args: Sequence[str]) -> Component:
+    candidates, frequent = config.search.shortlist, config.search.shortlist_frequent
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.preprocess import shortlist
+
+        return shortlist(candidates, frequent, inputs["Transform"], output, beam_args)
+
+    return Component(
+        name="ShortlistGen",
+        version=1,
+        inputs=("Transform",),
+        parameters={"candidates": candidates, "frequent": frequent},
+        execute=_with_tensorflow(execute),
+    )
+
+
+def shortlist_keys(config: Config) -> tuple[str, ...]:
+    """Key of the component that makes the shortlist, if there is one."""
+    return ("ShortlistGen",) if config.search.shortlist else ()
+
+
 def _trainers(config: Config) -> tuple[Component, ...]:
     if not config.ensemble.seeds:
         return (_trainer(config),)
@@ -179,12 +203,12 @@ def _evaluator(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.evaluate import evaluate
 
-        return evaluate(view, inputs["Transform"], inputs[model_key(config)], output)
+        return evaluate(view, inputs["Transform"], inputs[model_key(config)], output, inputs.get("ShortlistGen"))
 
     return Component(
         name="Evaluator",
         version=2,
-        inputs=("Transform", model_key(config)),
+        inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),
     )
@@ -196,12 +220,19 @@ def _exporter(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.export_model import export_model
 
-        return export_model(view, inputs["Transform"], inputs[model_key(config)], inputs["Evaluator"], output)
+        return export_model(
+            view,
+            inputs["Transform"],
+            inputs[model_key(config)],
+            inputs["Evaluator"],
+            output,
+            inputs.get("ShortlistGen"),
+        )
 
     return Component(
         name="Exporter",
         version=2,
-        inputs=("Transform", model_key(config), "Evaluator"),
+        inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),
     )

@@ -67,6 +67,13 @@ class SearchConfig(Section):
     replace_unknown: bool = False
     """Whether an unknown word is replaced by the source word that it looked at most; needs attention, units of words
     and `allow_unknown`."""
+    shortlist: int = Field(default=0, ge=0)
+    """Target tokens that each token of a source sentence brings into the sentence's shortlist, out of which it is
+    translated: those that stand opposite it most in the training split; 0 = no shortlist but the whole vocabulary. The
+    larger the vocabulary, the more time it saves; how many of the validation split's tokens it holds is reported.
+    Scores are then among its tokens. `sample` and `score` do without."""
+    shortlist_frequent: int = Field(default=300, ge=0)
+    """The most frequent target tokens, which are in every shortlist."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

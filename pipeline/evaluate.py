@@ -27,7 +27,9 @@ EVALUATION_FILE = "evaluation.json"
 TRANSLATIONS_FILE = "translations.tsv"
 
 
-def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir: Path) -> dict[str, float]:
+def evaluate(
+    config: Config, transform_dir: Path, trainer_dir: Path, output_dir: Path, shortlist_dir: Path | None = None
+) -> dict[str, float]:
     """Score the test split, greedily and with the configured beam, in the precision that the model is served in.
 
     Writes `evaluation.json` (figures, and for each score its track and sacrebleu signature where it has them, see
@@ -54,7 +56,9 @@ def evaluate(config: Config, transform_dir: Path, trainer_dir: Path, output_dir:
     scores: dict[str, Score] = {}
     translated = []
     for label, beam_size in (("", config.search.beam_size), ("greedy_", 1)):
-        translator = build_translator(config, model, transform_dir, beam_size=beam_size, n_best=1, max_tokens=0)
+        translator = build_translator(
+            config, model, transform_dir, shortlist_dir, beam_size=beam_size, n_best=1, max_tokens=0
+        )
         began = time.monotonic()
         translations: list[str] = []
         for start in range(0, len(sources), PROGRESS_EVERY):

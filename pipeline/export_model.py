@@ -29,7 +29,12 @@ EXAMPLES = 8
 
 
 def export_model(
-    config: Config, transform_dir: Path, trainer_dir: Path, evaluator_dir: Path, output_dir: Path
+    config: Config,
+    transform_dir: Path,
+    trainer_dir: Path,
+    evaluator_dir: Path,
+    output_dir: Path,
+    shortlist_dir: Path | None = None,
 ) -> dict[str, float]:
     """Write `OUTPUT_DIR/NAME/1/`, a SavedModel with the configured search, and `OUTPUT_DIR/tf_serving/`.
 
@@ -39,12 +44,13 @@ def export_model(
         trainer_dir: the model.
         evaluator_dir: figures for the model card, and examples for the warm-up requests.
         output_dir: where to.
+        shortlist_dir: the shortlist, if there is one.
 
     Returns:
         The size of the model, in bytes.
     """
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
-    translator = build_translator(config, model, transform_dir)
+    translator = build_translator(config, model, transform_dir, shortlist_dir)
     rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
     columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
     parts = (transform_dir, trainer_dir, evaluator_dir)

@@ -11,12 +11,14 @@ import keras
 from models.ensemble import EnsembleNetwork
 from models.networks import NETWORKS
 from models.seq2seq import Seq2Seq
+from models.shortlist import ShortlistTable
 from pipeline.artifacts import hash_file, write_whole
 from pipeline.config import Config
 from pipeline.quiet import filtered_stderr
 from pipeline.text_config import TextSection
 from preprocessing.errors import DataError
 from preprocessing.segmentation_table import SampledEncoder, segmentation_file
+from preprocessing.shortlist import read_shortlist
 from preprocessing.special_tokens import START_ID
 from preprocessing.text import TextConfig, TextProcessor
 from preprocessing.vocabulary import SIDES, read_processor, read_vocabulary, vocabulary_file, vocabulary_files
@@ -131,14 +133,23 @@ def join_models(trainer_dirs: Sequence[Path], transform_dir: Path, output_dir: P
     return {"members": len(members), "parameters": joined.count_params()}
 
 
-def build_translator(config: Config, model: Seq2Seq, transform_dir: Path, **search: Any) -> Translator:
-    """A translator of `model`; `search` overrides fields of the configured search.
+def build_translator(
+    config: Config, model: Seq2Seq, transform_dir: Path, shortlist_dir: Path | None = None, **search: Any
+) -> Translator:
+    """A translator of `model`.
 
-    `max_tokens=0` is for texts that no server is asked for.
+    Args:
+        config: the sections `source`, `target` and `search`.
+        model: the network.
+        transform_dir: where the vocabularies are.
+        shortlist_dir: where the shortlist is; without it the whole vocabulary is searched.
+        **search: overrides fields of the configured search; `max_tokens=0` is for texts that no server is asked for.
     """
+    options = config.search.model_dump(exclude={"shortlist", "shortlist_frequent"})
     return Translator(
         model,
         text_processor(config, transform_dir, "source"),
         text_processor(config, transform_dir, "target"),
-        TranslationOptions(**{**config.search.model_dump(), **search}),
+        TranslationOptions(**{**options, **search}),
+        None if shortlist_dir is None else ShortlistTable(*read_shortlist(str(shortlist_dir))),
     )

@@ -18,6 +18,8 @@ from preprocessing.emoji_names import EmojiNames
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
 from preprocessing.learning import VocabularyOptions
+from preprocessing.shortlist import ShortlistOptions
+from preprocessing.shortlist import shortlist as run_shortlist
 from preprocessing.statistics import statistics as run_statistics
 from preprocessing.text import TextConfig
 from preprocessing.transform import TransformOptions
@@ -106,6 +108,19 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
         *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, written)),
     )
     return counts
+
+
+def shortlist(candidates: int, frequent: int, records: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
+    """Counts the shortlist; returns how well it holds the validation split."""
+    options = ShortlistOptions(candidates=candidates, frequent=frequent)
+    found: dict[str, Any] = dict(run_shortlist(str(records), str(output), options, beam_args))
+    if found:
+        _log.info(
+            "shortlists of %.0f tokens hold %.1f %% of the validation split's target tokens",
+            found["tokens"],
+            100 * found["covered"],
+        )
+    return found
 
 
 def _vocabulary_options(section: TextSection) -> VocabularyOptions:

@@ -35,13 +35,22 @@ def translate_texts(translate: Signature, sources: Sequence[str], batch_size: in
     return translations
 
 
-def trained_translator(config: Config, transform_dir: Path, trainer_dir: Path, n_best: int | None) -> Translator:
+def trained_translator(
+    config: Config,
+    transform_dir: Path,
+    trainer_dir: Path,
+    shortlist_dir: Path | None = None,
+    *,
+    n_best: int | None = None,
+) -> Translator:
     """The trained model with the configured search; asking for more than its beam holds widens the beam."""
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
     if n_best is None:
-        return build_translator(config, model, transform_dir, max_tokens=0)
+        return build_translator(config, model, transform_dir, shortlist_dir, max_tokens=0)
     beam_size = max(n_best, config.search.beam_size)
-    return build_translator(config, model, transform_dir, beam_size=beam_size, n_best=n_best, max_tokens=0)
+    return build_translator(
+        config, model, transform_dir, shortlist_dir, beam_size=beam_size, n_best=n_best, max_tokens=0
+    )
 
 
 def load_saved_model(directory: Path) -> Any:

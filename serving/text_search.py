@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, beam_search
-from models.decoder import Decoder
+from models.beam_search import BeamSearchResult, StepFunction, beam_search, least_choices
+from models.decoder import Decoder, DecoderSteps
 from models.search_options import Prefix, Sampling, SpecialIds
 from models.sequences import pad, with_end
+from models.shortlist import Choices, ShortlistTable, choose
+from models.states import Step
 from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from preprocessing.text import TextProcessor
 from serving.translation_options import TranslationOptions
@@ -23,6 +25,14 @@ class Found(NamedTuple):
     scores: tf.Tensor  # [B, N]
     log_probabilities: tf.Tensor  # [B, N]
     truncated: tf.Tensor  # [B] bool, whether not all of a text was read
+
+
+class Encoded(NamedTuple):
+    """Source sentences and what the encoder makes of them."""
+
+    ids: tf.Tensor  # [B, S] with end tokens, padded on the right
+    lengths: tf.Tensor  # [B] with end tokens
+    memory: Any
 
 
 class Read(NamedTuple):
@@ -40,13 +50,20 @@ class TextSearch:
         decoder: the network's decoder.
         source: text processing of the source side.
         target: the same for the target side.
+        shortlist: which target tokens a source token may be translated with; `None` for all.
     """
 
     def __init__(
-        self, encoder: keras.layers.Layer, decoder: Decoder, source: TextProcessor, target: TextProcessor
+        self,
+        encoder: keras.layers.Layer,
+        decoder: Decoder,
+        source: TextProcessor,
+        target: TextProcessor,
+        shortlist: ShortlistTable | None = None,
     ) -> None:
         self.encoder, self.decoder = encoder, decoder
         self.source, self.target = source, target
+        self.shortlist = shortlist
 
     def read(self, side: TextProcessor, text: tf.Tensor, options: TranslationOptions) -> Read:
         """Texts `[B]` of one side as ids, without end tokens, no more of them than the options allow.
@@ -71,10 +88,10 @@ class TextSearch:
         tokens = side.tokens_of(text)
         return tokens[:, : options.max_tokens] if options.max_tokens else tokens
 
-    def encode(self, ids: tf.RaggedTensor) -> tuple[Any, tf.Tensor]:
-        """The encoder's memory of source ids without end tokens, and the lengths with them."""
+    def encode(self, ids: tf.RaggedTensor) -> Encoded:
+        """Source ids `[B, None]` without end tokens, read by the encoder."""
         source_ids, source_lengths = pad(with_end(ids, END_ID), PADDING_ID)
-        return self.encoder(source_ids, source_lengths), source_lengths
+        return Encoded(source_ids, source_lengths, self.encoder(source_ids, source_lengths))
 
     def find(
         self,
@@ -88,13 +105,12 @@ class TextSearch:
         A text without tokens has empty ones, whatever the prefix. `truncated` is also said of the prefix.
         """
         ids, truncated = self.read(self.source, text, options)
-        memory, source_lengths = self.encode(ids)
-        beginning = None
+        encoded, beginning = self.encode(ids), None
         if prefix is not None:
             given = self.read(self.target, prefix, options)
             beginning = Prefix(*pad(tf.cast(given.ids, tf.int32), PADDING_ID))
             truncated |= given.truncated
-        result = self.hypotheses(memory, source_lengths, options, beginning, sampling)
+        result = self.hypotheses(encoded, options, beginning, sampling)
         empty = (ids.row_lengths() == 0)[:, tf.newaxis]
         return Found(
             tf.where(empty, "", self.texts(text, result, options, prefix)),
@@ -105,25 +121,42 @@ class TextSearch:
 
     def hypotheses(
         self,
-        memory: Any,
-        source_lengths: tf.Tensor,
+        encoded: Encoded,
         options: TranslationOptions,
         prefix: Prefix | None = None,
         sampling: Sampling | None = None,
     ) -> BeamSearchResult:
-        """The search's answer for a memory and source lengths with end tokens `[B]`."""
-        tokens = tf.cast(source_lengths - 1, tf.float32)  # without the end token
+        """The search's answer, within the shortlist if there is one; samples are drawn from the whole vocabulary."""
+        tokens = tf.cast(encoded.lengths - 1, tf.float32)  # without the end token
+        steps, memory, choices = self.decoder.stepper(), self.decoder.prepare(encoded.memory), None
+        step: StepFunction = steps.step
+        if self.shortlist is not None and sampling is None:
+            given = None if prefix is None else prefix.ids
+            chosen = choose(self.shortlist, encoded.ids, self.target.vocabulary_size, least_choices(options), given)
+            step, memory, choices = self._step_among(chosen, steps), (memory, chosen.places), chosen.ids
         return beam_search(
-            self.decoder.stepper().step,
-            self.decoder.initial_state(memory),
-            self.decoder.prepare(memory),
+            step,
+            self.decoder.initial_state(encoded.memory),
+            memory,
             max_lengths=tf.cast(options.max_length_factor * tokens, tf.int32) + options.max_length_constant,
             special=SPECIAL,
             options=options,
             prefix=prefix,
             sampling=sampling,
-            source_lengths=source_lengths,
+            source_lengths=encoded.lengths,
+            choices=choices,
         )
+
+    def _step_among(self, chosen: Choices, steps: DecoderSteps) -> StepFunction:
+        """A step to the logits of a sentence's choices, whose memory is a pair: the decoder's, and the places."""
+        project = self.decoder.chooser(chosen.union)
+
+        def step(token_ids: tf.Tensor, state: Any, memory: tuple[Any, tf.Tensor]) -> Step:
+            prepared, places = memory
+            features, state, attention = steps.advance(token_ids, state, prepared)
+            return Step(project(features, places), state, attention)
+
+        return step
 
     def texts(
         self,

@@ -9,6 +9,7 @@ from models.losses import log_normalizer
 from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
+from models.shortlist import ShortlistTable
 from models.teacher_forcing import shift_right
 from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextProcessor
@@ -40,13 +41,20 @@ class Translator(tf.Module):
         source: text processing of the source side, with the vocabulary that `model` was trained on.
         target: the same for the target side.
         options: the search.
+        shortlist: which target tokens the search of a text chooses from; `None` for all. Scores are then among these.
+            `sample` and `score` do without.
 
     Raises:
         ValueError: a vocabulary's size is not the model's, or an option does not suit the model.
     """
 
     def __init__(
-        self, model: Seq2Seq, source: TextProcessor, target: TextProcessor, options: TranslationOptions
+        self,
+        model: Seq2Seq,
+        source: TextProcessor,
+        target: TextProcessor,
+        options: TranslationOptions,
+        shortlist: ShortlistTable | None = None,
     ) -> None:
         super().__init__(name="translator")
         for side, processor in (("source", source), ("target", target)):
@@ -59,7 +67,7 @@ class Translator(tf.Module):
         # A SavedModel that tracks Keras layers restores into copies that its functions do not read, wherever it is
         # loaded through a Session, as TF Serving does. So the plain variables are tracked, and the layers are not.
         self.weights = [weight.value for weight in (*model.encoder.weights, *model.decoder.weights)]
-        self.search = TextSearch(model.encoder, model.decoder, source, target)
+        self.search = TextSearch(model.encoder, model.decoder, source, target, shortlist)
         self.source = source
         self.target = target
         self.options = options.in_ids(target)
@@ -176,7 +184,7 @@ class Translator(tf.Module):
                 self.search.read(side, text, self.options)
                 for side, text in ((self.source, source), (self.target, target))
             )
-        memory, _ = self.search.encode(sources.ids)
+        memory = self.search.encode(sources.ids).memory
         target_ids, lengths = pad(with_end(targets.ids, END_ID), PADDING_ID)
         decoder = self.search.decoder
         features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
@@ -203,14 +211,14 @@ class Translator(tf.Module):
             `weights` `[B, T, S]` float32, which add up to 1 over S, zero in the padding; `truncated`.
         """
         ids, truncated = self.search.read(self.source, text, self.options)
-        memory, source_lengths = self.search.encode(ids)
-        result = self.search.hypotheses(memory, source_lengths, self._best)
+        encoded = self.search.encode(ids)
+        result = self.search.hypotheses(encoded, self._best)
         empty = ids.row_lengths() == 0
         lengths = tf.where(empty, 0, result.lengths[:, 0])
         best = tf.RaggedTensor.from_tensor(result.ids[:, 0], lengths=lengths)
         target_ids, target_lengths = pad(with_end(best, END_ID), PADDING_ID)
         inputs = shift_right(target_ids, START_ID)
-        weights = self.search.decoder.unroll_features(inputs, target_lengths, memory).attention
+        weights = self.search.decoder.unroll_features(inputs, target_lengths, encoded.memory).attention
         real = tf.sequence_mask(target_lengths, tf.shape(target_ids)[1])[:, :, tf.newaxis]
         end = SPECIAL_TOKENS[END_ID]
         source_tokens = tf.concat(

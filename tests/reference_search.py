@@ -25,6 +25,7 @@ class Rules:
     never: Tokens = ()
     banned: tuple[Tokens, ...] = ()
     prefix: Tokens = ()
+    choices: Tokens | None = None
 
     @property
     def longest(self) -> int:
@@ -52,6 +53,7 @@ def may_follow(tokens: Tokens, rules: Rules) -> Iterator[int]:
                     yield token
             elif not (
                 token in rules.never
+                or (rules.choices is not None and token not in rules.choices)
                 or repeats(longer, rules.ngram)
                 or any(longer[-len(phrase) :] == phrase for phrase in rules.banned)
             ):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, beam_search
+from models.beam_search import BeamSearchResult, beam_search, least_choices
 from models.search_options import Prefix, SearchOptions, SpecialIds
 from models.states import Step
 from tests.reference import log_softmax
@@ -53,18 +53,28 @@ class Automaton:
         real = tf.sequence_mask(tf.gather(memory.lengths, sentence), SOURCE)
         return Step(logits, vector, tf.nn.softmax(tf.where(real, scores, -1e9)))
 
-    def model(self, sentence: int, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-        """See `tests.reference_search.Model`."""
+    def choosing(self, token_ids: tf.Tensor, state: tf.Tensor, memory: tuple[Memory, tf.Tensor]) -> Step:
+        """A step whose logits are of the columns `[B, C]` alone, -inf where they are -1."""
+        logits, state, attention = self.step(token_ids, state, memory[0])
+        columns = tf.repeat(memory[1], tf.shape(logits)[0] // tf.shape(memory[1])[0], axis=0)
+        some = tf.gather(logits, tf.maximum(columns, 0), batch_dims=1)
+        return Step(tf.where(columns < 0, float("-inf"), some), state, attention)
+
+    def model(self, sentence: int, tokens: Tokens, choices: Tokens | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See `tests.reference_search.Model`; with choices, probabilities are among these."""
         vector = np.zeros(4, "float32")
         for token in (START, *tokens):
             vector = np.tanh(np.float32(0.7) * vector + self.embeddings[token])
         scores = (vector @ self.keys[sentence])[: self.lengths[sentence]].astype("float64")
-        return log_softmax((vector @ self.tables[sentence]).astype("float64")), np.exp(log_softmax(scores))
+        logits = (vector @ self.tables[sentence]).astype("float64")
+        if choices is not None:
+            logits[[token for token in range(VOCABULARY) if token not in choices]] = -np.inf
+        return log_softmax(logits), np.exp(log_softmax(scores))
 
     def search(
         self, rules: list[Rules], beam_size: int, n_best: int, graph: bool = False, **more: Any
     ) -> BeamSearchResult:
-        """The search under test; the sentences' rules may differ in longest length and prefix."""
+        """The search under test; the sentences' rules may differ in longest length, prefix and choices."""
         first = rules[0]
         options = SearchOptions(
             beam_size=beam_size,
@@ -84,16 +94,25 @@ class Automaton:
             tf.constant(padded, tf.int32, [len(rules), longest]), tf.constant([len(r.prefix) for r in rules])
         )
 
+        memory = Memory(*map(tf.constant, (self.tables, self.keys, self.lengths)))
+        choices = None
+        if first.choices is not None:
+            least = max(least_choices(options), *(len(each.choices or ()) for each in rules))
+            rows = [sorted(each.choices or ()) for each in rules]
+            choices = tf.constant([row + [VOCABULARY - 1] * (least - len(row)) for row in rows])
+            columns = tf.constant([row + [-1] * (least - len(row)) for row in rows])
+
         def run() -> BeamSearchResult:
             return beam_search(
-                self.step,
+                self.step if choices is None else self.choosing,
                 tf.zeros([len(rules), 4]),
-                Memory(*map(tf.constant, (self.tables, self.keys, self.lengths))),
+                memory if choices is None else (memory, columns),
                 max_lengths=tf.constant([each.max_length for each in rules]),
                 special=SpecialIds(START, END, PAD),
                 options=options,
                 prefix=prefix if longest else None,
                 source_lengths=tf.constant(self.lengths),
+                choices=choices,
                 **more,
             )
 

@@ -76,6 +76,32 @@ def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginn
         assert int(result.steps[sentence]) == steps
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    common=rules,
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=3),
+    beginnings=st.lists(prefixes, min_size=3, max_size=3),
+    beam_size=st.integers(1, 4),
+    lists=st.lists(st.sets(st.sampled_from(WORDS)), min_size=3, max_size=3),
+)
+def test_with_choices_it_equals_a_plain_search_among_them(seed, common, lengths, beginnings, beam_size, lists):
+    automaton = Automaton(len(lengths), seed)
+    each = [
+        dataclasses.replace(own, choices=tuple(sorted({PAD, START, END, *common.never, *own.prefix, *chosen})))
+        for own, chosen in zip(sentences(common, lengths, beginnings), lists, strict=False)
+    ]
+    result = automaton.search(each, beam_size, 1)
+    for sentence, own in enumerate(each):
+        found, steps = reference_search.beam_search(
+            lambda tokens, sentence=sentence, own=own: automaton.model(sentence, tokens, own.choices), own, beam_size, 1
+        )
+        assert hypotheses(result, sentence) == [hypothesis.tokens for hypothesis in found]
+        for place, hypothesis in enumerate(found):
+            assert float(result.scores[sentence, place]) == pytest.approx(hypothesis.score, abs=1e-4)
+        assert int(result.steps[sentence]) == steps
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

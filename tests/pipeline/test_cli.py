@@ -106,7 +106,7 @@ def test_status_executes_nothing(calls, capsys, tmp_path):
 
 def fake_translate(monkeypatch):
     module = types.ModuleType("pipeline.translate")
-    module.trained_translator = lambda config, transform_dir, trainer_dir, n_best: types.SimpleNamespace(
+    module.trained_translator = lambda config, transform_dir, trainer_dir, *, n_best: types.SimpleNamespace(
         signatures=lambda: f"{transform_dir.parent.name} {trainer_dir.parent.name}"
     )
     module.remote_signatures = lambda endpoint, batch_size: f"remote {endpoint}"

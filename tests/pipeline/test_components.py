@@ -67,6 +67,14 @@ def test_an_ensemble_has_a_trainer_for_each_seed():
     assert inputs["Exporter"] == ("Transform", "Ensembler", "Evaluator")
 
 
+def test_a_shortlist_is_counted_for_evaluation_and_export_alone():
+    plain, short = ({c.name: c for c in build(load("dates", extra))} for extra in ([], ["search.shortlist=20"]))
+    assert set(short) == {*plain, "ShortlistGen"}
+    assert [name for name in short if "ShortlistGen" in short[name].inputs] == ["Evaluator", "Exporter"]
+    assert short["ShortlistGen"].parameters == {"candidates": 20, "frequent": 300}
+    assert all(short[name].parameters == plain[name].parameters for name in ("Transform", "Trainer"))
+
+
 def test_beam_options_change_no_fingerprint():
     config = load("dates")
     assert [c.parameters for c in build(config)] == [c.parameters for c in build(config, ["--runner=FlinkRunner"])]

@@ -43,7 +43,7 @@ def every(translator, signature, *rows):
 def by_hand(translator, source, target) -> list[float]:
     """The log-probability of each target token and the end, one step at a time."""
     search = translator.search
-    memory, _ = search.encode(translator.source.encode(tf.constant([source])))
+    memory = search.encode(translator.source.encode(tf.constant([source]))).memory
     state, token, found = search.decoder.initial_state(memory), 2, []
     for following in [*translator.target.encode(tf.constant([target])).to_list()[0], END_ID]:
         logits, state, _ = search.decoder.step(tf.constant([token]), state, memory)
@@ -284,8 +284,8 @@ def test_the_scores_are_what_the_options_say():
         ATTENTION, coverage_penalty=0.4, length_normalization="tokens", length_penalty=0.7, min_length=3
     )
     search, text = translator.search, "ein hund"
-    memory, lengths = search.encode(translator.source.encode(tf.constant([text])))
-    result = search.hypotheses(memory, lengths, translator.options)
+    encoded = search.encode(translator.source.encode(tf.constant([text])))
+    memory, result = encoded.memory, search.hypotheses(encoded, translator.options)
     answer = translator.n_best(tf.constant([text]))
     for place in range(3):
         ids = result.ids[0, place, : int(result.lengths[0, place])].numpy().tolist()
