@@ -7,7 +7,6 @@ from pathlib import Path
 from pipeline import runner, status
 from pipeline.commands import Command, configuration, positive, repeated, stage
 from pipeline.components import build
-from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
@@ -98,15 +97,29 @@ def _version(directory: Path) -> Path:
 
 
 def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", metavar="DIR", type=Path, help="the folder of a model's versions, instead of CONFIG's"
-    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--rest-port", type=_port, metavar="N", default=8501, help="0 takes a free one (default: 8501)")
     parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
+    parser.add_argument(
+        "--latest", type=positive, metavar="N", default=1, help="newest versions that are served (default: 1)"
+    )
+    parser.add_argument(
+        "--label", type=_label, metavar="NAME=VERSION", action="append", default=[], help="a name for a version"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", default=2, help="computed at once (default: 2)")
+    parser.add_argument(
+        "--timeout", type=positive, metavar="SECONDS", default=30, help="of a REST request (default: 30)"
+    )
+    parser.add_argument(
+        "--max-request-bytes", type=positive, metavar="N", default=8 * 2**20, help="(default: %(default)s)"
+    )
+    parser.add_argument("--max-rows", type=positive, metavar="N", default=1024, help="of a request (default: 1024)")
     parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
     parser.add_argument("--max-batch-size", type=positive, metavar="N", help="rows of a batch (default: 16)")
     parser.add_argument("--batch-timeout-micros", type=_whole, metavar="N", help="wait for a batch (default: 2000)")
+    parser.add_argument(
+        "--max-enqueued-batches", type=positive, metavar="N", help="more are refused at once (default: 256)"
+    )
 
 
 def _whole(text: str) -> int:
@@ -121,26 +134,52 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _label(text: str) -> tuple[str, int]:
+    name, _, version = text.partition("=")
+    if not name or not version.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected NAME=VERSION, the version a whole number, got {text}")
+    return name, int(version)
+
+
 def _serve(arguments: argparse.Namespace) -> None:
-    config, root = configuration(arguments)
-    given = {name: getattr(arguments, name) for name in ("max_batch_size", "batch_timeout_micros")}
-    given = {name: value for name, value in given.items() if value is not None}
+    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if given and not arguments.batching:
         raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
-    base_dir = (arguments.model or _served(config, root, arguments)).absolute()
+    base_dir = _served(arguments).absolute()
     load_tensorflow()
     from pipeline.serve_model import serve_model
+    from serving.server.batching import BatchingOptions
+    from serving.server.library import Model
+    from serving.server.serve import ServeOptions
 
-    batching = given if arguments.batching else None
-    serve_model(base_dir, arguments.host, arguments.rest_port, arguments.grpc_port, batching)
+    model = Model(name=base_dir.name, base_dir=base_dir, latest=arguments.latest, labels=dict(arguments.label))
+    serve_model(
+        ServeOptions(
+            models=(model,),
+            host=arguments.host,
+            rest_port=arguments.rest_port,
+            grpc_port=arguments.grpc_port,
+            rest_timeout=float(arguments.timeout),
+            max_request_bytes=arguments.max_request_bytes,
+            max_rows=arguments.max_rows,
+            threads=arguments.threads,
+            batching=BatchingOptions(**given) if arguments.batching else None,
+        )
+    )
 
 
-def _served(config: Config, root: Path, arguments: argparse.Namespace) -> Path:
-    """The folder of the versions: where they are pushed to, or else what was exported last.
+def _served(arguments: argparse.Namespace) -> Path:
+    """The folder of the versions: CONFIG itself, where it is one; where they are pushed to; or the last export's.
 
     Raises:
         UsageError: nothing was exported; the message has the command that does it.
     """
+    if Path(arguments.config).is_dir():
+        if arguments.overrides or arguments.root:
+            raise UsageError(f"{arguments.config}: a folder of versions: expected neither --set nor --root with it")
+        return Path(arguments.config)
+    config, root = configuration(arguments)
     if config.serving.push_to is not None:
         return Path(config.serving.push_to, config.name)
     states = {state.component: state for state in runner.inspect(build(config), root)}
@@ -166,8 +205,9 @@ SERVING_COMMANDS = {
         takes_config=False,
     ),
     "serve": Command(
-        summary="a stand-in for TF Serving on this machine: its REST and gRPC interface, for development",
-        example="heliograph serve my.toml",
+        summary="a stand-in for TF Serving on this machine: its REST and gRPC interface, for development; CONFIG may "
+        "also be the folder of a model's versions",
+        example="heliograph serve my.toml --batching",
         execute=_serve,
         add_arguments=_add_serve_arguments,
     ),

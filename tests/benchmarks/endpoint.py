@@ -42,7 +42,7 @@ class Server:
     """`heliograph serve` in a process of its own."""
 
     def __init__(self, base_dir: Path, arguments: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "pipeline", "serve", "dates", "--model", str(base_dir)]
+        command = [sys.executable, "-m", "pipeline", "serve", str(base_dir)]
         command += ["--rest-port=0", "--grpc-port=0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None

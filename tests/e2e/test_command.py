@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.file_server import serve
@@ -146,6 +147,7 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
 
 def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
     command = [sys.executable, "-m", "pipeline", "serve", "my.toml", *SMALL, "--rest-port=0", "--grpc-port=0"]
+    command += ["--label=stable=1", "--max-rows=2", "--batching", "--max-enqueued-batches=9"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     with process:
@@ -157,11 +159,16 @@ def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
             rest, rpc = re.search(r"REST (\S+) +gRPC (\S+)", "".join(lines)).groups()
             text = "eins zwei.\n\nneun\n"
             answers = [
-                heliograph("translate", "my.toml", *SMALL, *where, "-", cwd=folder, input=text)
+                heliograph("translate", "my.toml", *SMALL, *where, "--batch-size=2", "-", cwd=folder, input=text)
                 for where in ((), (f"--endpoint={rest}",), (f"--endpoint={rpc}",))
             ]
             assert [answer.returncode for answer in answers] == [0, 0, 0], answers[1].stderr
             assert answers[0].stdout == answers[1].stdout == answers[2].stdout
+            texts = ["eins", "neun"]
+            labelled = httpx.post(f"{rest}/labels/stable:predict", json={"instances": texts}, timeout=60)
+            assert len(labelled.json()["predictions"]) == 2
+            refused = httpx.post(f"{rest}:predict", json={"instances": [*texts, "x"]}, timeout=60)
+            assert refused.status_code == 400 and "at most 2 rows" in refused.json()["error"]
             process.send_signal(signal.SIGTERM)
             _, rest_of = process.communicate(timeout=60)
         finally:
@@ -217,6 +224,9 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["translate-corpus", "runs", "words.txt", "out"], 2, "runs: expected the folder of a SavedModel"),
         (["serve", "my.toml", "--set=training.seed=98"], 2, "heliograph export my.toml"),
         (["serve", "my.toml", "--max-batch-size=3"], 2, "--max-batch-size: expected --batching"),
+        (["serve", "my.toml", "--label=stable"], 2, "expected NAME=VERSION"),
+        (["serve", "runs", "--root=runs"], 2, "runs: a folder of versions: expected neither --set nor --root"),
+        (["serve", "runs"], 1, "runs: expected versions, folders named by numbers, found none"),
         (["translate", "my.toml", "--endpoint=localhost", "-"], 2, "--endpoint: endpoint must be http://"),
         (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
     ],

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import httpx
@@ -163,6 +164,30 @@ def test_large_bodies_and_late_answers_are_refused(base):
         with pytest.raises(grpc.RpcError) as caught:
             endpoint.prediction.Predict(predict_request("slow", text=["x"], turns=np.int32([20_000])), timeout=0.2)
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert endpoint.predict({"instances": ["x"]}).json() == {"predictions": ["X"]}
+
+
+def test_a_full_queue_refuses_at_once(base):
+    """One batch is computed, one waits for that, one is in the queue: more are refused, whichever protocol asks."""
+    batching = BatchingOptions(max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1, num_batch_threads=1)
+    turns = 4000
+    with running(options_for(base, batching=batching)) as endpoint:
+
+        def ask(number):
+            """The status and the words of a refusal."""
+            if number % 2:
+                answer = endpoint.predict({"signature_name": "slow", "instances": [{"text": "x", "turns": turns}]})
+                return answer.status_code, answer.json().get("error", "")
+            try:
+                endpoint.prediction.Predict(predict_request("slow", text=["x"], turns=np.int32([turns])), timeout=60)
+            except grpc.RpcError as error:
+                return error.code(), error.details()
+            return 200, ""
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(ask, range(12)))
+        assert {status for status, _ in answers} == {200, 503, grpc.StatusCode.UNAVAILABLE}
+        assert all("is full; try again later" in words for status, words in answers if status != 200)
         assert endpoint.predict({"instances": ["x"]}).json() == {"predictions": ["X"]}
 
 
