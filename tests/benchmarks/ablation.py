@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of the six files of the tutorial preset")
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
     parser.add_argument("--only", default="", help="only rows whose name contains this")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of every row")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of every row")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="trainings of every row, by seed")
     parser.add_argument("--root", type=Path, help="folder of the runs, kept; default: a temporary one")
     options = parser.parse_args()
