@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.backtrace import Past, empty_past, record, walk_back
-from models.candidates import Continuations, Limits, best_continuations, fetched, force
+from models.candidates import Candidates, Limits, best_candidates, fetched, force
 from models.constraints import forbidden_pairs
+from models.losses import log_normalizer
 from models.ranking import coverage_penalty, length_penalty
-from models.sampling import drawn_continuation
+from models.sampling import drawn_candidate
 from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
 from models.states import Nothing, Step
 
@@ -156,7 +157,7 @@ def beam_search(
 
 def least_choices(options: SearchOptions) -> int:
     """How many tokens a sentence must at least have to choose from."""
-    return fetched(2 * options.beam_size, options)
+    return -(-fetched(options.beam_size, options) // options.beam_size)
 
 
 def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], values: Any) -> Any:
@@ -231,9 +232,9 @@ def _search_until_done(
         logits, state, attention = step(tf.reshape(search.token_ids, [-1]), search.state, sentences.memory)
         if options.attends and not tf.is_tensor(attention):
             raise ValueError("options must not ask for coverage or alignment of a decoder without attention")
-        may_end = tf.repeat(length >= long_enough, beam_size)  # --> [R]
-        found = _continuations(tf.cast(logits, tf.float32), length, sentences, search, may_end, special, options)
-        candidates = _best_candidates(search.log_probabilities, found)
+        candidates = _candidates(
+            tf.cast(logits, tf.float32), length, sentences, search, length >= long_enough, special, options
+        )
         coverage = search.coverage
         if options.coverage_penalty:
             weights = tf.convert_to_tensor(attention)[
@@ -261,7 +262,7 @@ def _search_until_done(
     return result
 
 
-def _continuations(
+def _candidates(
     logits: tf.Tensor,
     length: tf.Tensor,
     sentences: _Sentences,
@@ -269,18 +270,19 @@ def _continuations(
     may_end: tf.Tensor,
     special: SpecialIds,
     options: SearchOptions,
-) -> Continuations:
-    """What may follow each live hypothesis, `[R, F]`."""
-    beam_size, forbidden = options.beam_size, None
+) -> Candidates:
+    """The best extensions of each sentence's live hypotheses."""
+    forbidden = None
     if options.remembers:
         written = tf.reshape(search.written, [-1, tf.shape(search.written)[2]])
         forbidden = forbidden_pairs(written, length, options)
-    choices = None if isinstance(sentences.choices, tuple) else tf.repeat(sentences.choices, beam_size, axis=0)
+    choices = None if isinstance(sentences.choices, tuple) else sentences.choices
     limits = Limits(options, special.end, may_end, forbidden, choices)
+    normalizer, live = log_normalizer(logits, tf.nn.softmax(logits)), search.log_probabilities
     if isinstance(sentences.sampling, Sampling):
-        found = drawn_continuation(logits, length, sentences.sampling, limits)
+        found = drawn_candidate(logits, normalizer, live, length, sentences.sampling, limits)
     else:
-        found = best_continuations(logits, 2 * beam_size, limits)
+        found = best_candidates(logits, normalizer, live, limits)
     forced = tf.where(length >= sentences.max_lengths, special.end, -1)
     if isinstance(sentences.prefix, Prefix):
         ids, lengths = sentences.prefix
@@ -288,28 +290,12 @@ def _continuations(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    return force(found, logits, tf.repeat(forced, beam_size), choices)
-
-
-class _Candidates(NamedTuple):
-    log_probabilities: tf.Tensor  # [A, 2K] descending
-    slots: tf.Tensor  # [A, 2K] live slot extended
-    tokens: tf.Tensor  # [A, 2K]
-
-
-def _best_candidates(live: tf.Tensor, found: Continuations) -> _Candidates:
-    """The best 2K of all extensions (or all of them, where there are fewer)."""
-    beam_size, fetched = live.shape[1], found.tokens.shape[1]
-    each = tf.reshape(found.log_probabilities, [-1, beam_size, fetched])
-    totals = tf.reshape(live[:, :, tf.newaxis] + each, [-1, beam_size * fetched])
-    best, indices = tf.math.top_k(totals, min(2 * beam_size, beam_size * fetched))  # --> [A, 2K]
-    tokens = tf.gather(tf.reshape(found.tokens, [-1, beam_size * fetched]), indices, batch_dims=1)
-    return _Candidates(best, indices // fetched, tokens)
+    return force(found, logits, normalizer, live, forced, choices)
 
 
 def _finish(
     search: _Search,
-    candidates: _Candidates,
+    candidates: Candidates,
     length: tf.Tensor,
     coverage: tf.Tensor | Nothing,
     sentences: _Sentences,
@@ -337,7 +323,7 @@ def _finish(
 
 def _extend(
     search: _Search,
-    candidates: _Candidates,
+    candidates: Candidates,
     state: Any,
     coverage: tf.Tensor | Nothing,
     length: tf.Tensor,

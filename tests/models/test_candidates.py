@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.candidates import top_k
+from models.candidates import top_sums
 from models.losses import log_normalizer
 from tests import reference_search
 from tests.models.automaton import END, Automaton, hypotheses
@@ -17,28 +17,40 @@ from tests.reference_search import Rules
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    rows=st.integers(0, 3),
+    sentences=st.integers(0, 3),
+    beam_size=st.integers(1, 4),
     size=st.integers(20, 3000),
     k=st.integers(1, 20),
     ties=st.booleans(),
+    static=st.booleans(),
 )
-def test_top_k_equals_sorting(seed, rows, size, k, ties):
-    values = np.random.default_rng(seed).normal(size=(rows, size)).astype("float32")
+def test_the_best_sums_equal_sorting(seed, sentences, beam_size, size, k, ties, static):
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(sentences * beam_size, size)).astype("float32")
+    offsets = generator.normal(size=(sentences, beam_size)).astype("float32")
     if ties:
-        values = np.round(values)
-    found, indices = top_k(tf.constant(values), k)
-    np.testing.assert_array_equal(found, -np.sort(-values, axis=1)[:, :k])
-    np.testing.assert_array_equal(np.take_along_axis(values, indices.numpy(), axis=1), found)
-    assert all(len(set(row)) == k for row in indices.numpy())
+        values, offsets = np.round(values), np.round(offsets)
+    shape = [None, size if static else None]
+    signature = [tf.TensorSpec(shape), tf.TensorSpec([None, beam_size])]
+    run = tf.function(lambda one, other: top_sums(one, other, k), input_signature=signature)
+    found, slots, columns = (part.numpy() for part in run(values, offsets))
+    sums = (values.reshape(sentences, beam_size, size) + offsets[:, :, np.newaxis]).reshape(sentences, beam_size * size)
+    np.testing.assert_array_equal(found, -np.sort(-sums, axis=1)[:, :k])
+    places = slots * size + columns
+    np.testing.assert_array_equal(np.take_along_axis(sums, places, axis=1), found)
+    assert all(len(set(row)) == k for row in places)
 
 
-def test_top_k_of_values_that_may_not_be():
-    """Whole chunks of -inf, and fewer values than are asked for."""
-    values = np.full((2, 1500), -np.inf, "float32")
+def test_the_best_sums_of_values_that_may_not_be():
+    """Whole chunks of -inf, a hypothesis that does not exist, and fewer values than are asked for."""
+    values = np.full((4, 1500), -np.inf, "float32")
     values[0, [3, 1400, 70]] = 1.0, 3.0, 2.0
-    found, indices = top_k(tf.constant(values), 4)
-    assert found[0].numpy().tolist() == [3.0, 2.0, 1.0, -np.inf] and indices[0, :3].numpy().tolist() == [1400, 70, 3]
-    assert np.isneginf(found[1]).all() and (indices.numpy() < 1500).all()
+    values[1] = 9.0
+    offsets = np.array([[0.5, -np.inf], [0.0, 0.0]], "float32")
+    found, slots, columns = (part.numpy() for part in top_sums(tf.constant(values), tf.constant(offsets), 4))
+    assert found[0].tolist() == [3.5, 2.5, 1.5, -np.inf] and columns[0, :3].tolist() == [1400, 70, 3]
+    assert slots[0, :3].tolist() == [0, 0, 0]
+    assert np.isneginf(found[1]).all() and (columns < 1500).all() and (slots < 2).all()
 
 
 def test_the_normalizer_is_that_of_the_softmax():
