@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipeline import cli
 from tests.file_server import serve
 from tests.pipeline.conftest import write_corpus
 
@@ -231,16 +232,32 @@ def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first
         (["run", "my.toml", "--", "--no_such_beam_option"], 1, "no_such_beam_option"),
     ],
 )
-def test_a_mistake_is_one_line(folder, first_run, arguments, code, message):
+def test_a_mistake_is_one_line(folder, first_run, arguments, code, message, monkeypatch, capfd):
+    """In this process: each of its own would take seconds to begin."""
     (folder / "empty.txt").write_bytes(b"")
     (folder / "short.txt").write_text("eins\n")
     before = time.time()
-    answer = heliograph(*arguments, cwd=folder)
-    assert answer.returncode == code, answer.stderr
-    assert answer.stdout == ""
-    errors = [line for line in answer.stderr.splitlines() if line.startswith("heliograph: error: ")]
-    assert len(errors) == 1 and message in errors[0] and "Traceback" not in answer.stderr
+    monkeypatch.chdir(folder)
+    returned = cli.main(arguments)
+    answer = capfd.readouterr()
+    assert returned == code, answer.err
+    check_complaint(answer.out, answer.err, message)
     assert not [path for path in (folder / "runs").rglob("manifest.json") if path.stat().st_mtime > before]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [(["run", "absent.toml"], 2, "absent.toml"), (["run", "my.toml", "--set=data.source=absent.txt"], 1, "absent.txt")],
+)
+def test_a_mistake_is_the_exit_code_of_the_process(folder, arguments, code, message):
+    answer = heliograph(*arguments, cwd=folder)
+    assert answer.returncode == code
+    check_complaint(answer.stdout, answer.stderr, message)
+
+
+def check_complaint(out, err, message):
+    errors = [line for line in err.splitlines() if line.startswith("heliograph: error: ")]
+    assert len(errors) == 1 and message in errors[0] and "Traceback" not in err and out == ""
 
 
 def test_a_corpus_is_downloaded_checked_and_kept(tmp_path):
