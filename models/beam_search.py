@@ -102,8 +102,8 @@ def beam_search(
         sampling: with `beam_size` 1, how continuations are drawn; `None` for the most likely ones.
         source_lengths: `[B]`, real source tokens; needed for a coverage penalty.
         choices: `[B, C]` int32, ascending, the tokens that a sentence may choose from, where the step's logits are of
-            these alone, in this order. The end token, what a prefix holds and what is `never` are among them, and they
-            are at least `least_choices`.
+            these alone, in this order. The end token, what a prefix holds and what is `never` are among them. C is at
+            least `least_choices`; a row with fewer is padded with the largest id, whose further logits are -inf.
 
     Returns:
         A `BeamSearchResult`; B may be 0.

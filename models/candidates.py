@@ -1,9 +1,9 @@
 """Which tokens may continue a sentence's hypotheses, and the best of the hypotheses that come of it.
 
 Logits are the largest values of a search, and with a vocabulary of some thousands as expensive as the network itself.
-So no step makes a matrix of log-probabilities: the best extensions of all of a sentence's hypotheses are chosen by
-their logits and one number for each hypothesis, a few more than are needed, and only among those are the few forbidden
-ones struck out.
+So no step takes them to log-probabilities one by one: the best extensions of all of a sentence's hypotheses are chosen
+by their logits and one number for each hypothesis, a few more than are needed, and only among those are the few
+forbidden ones struck out.
 
 Where a sentence has a shortlist (see `models.shortlist`), logits are of its choices alone, and V is their number.
 
@@ -147,8 +147,9 @@ def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, beam_size:
             struck: tf.Tensor = np.zeros(logits.shape[1], np.bool_)
             struck[list(ids)] = True
         else:
-            struck = tf.reduce_any(choices[:, :, tf.newaxis] == tf.constant(ids), axis=2)
-            struck = tf.repeat(struck, beam_size, axis=0)
+            mask = np.zeros(max(ids) + 2, np.bool_)
+            mask[list(ids)] = True
+            struck = tf.repeat(tf.gather(mask, tf.minimum(choices, max(ids) + 1)), beam_size, axis=0)
         logits = tf.where(struck, float("-inf"), logits)
     if pairs is not None:
         if choices is not None:

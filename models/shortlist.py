@@ -10,18 +10,16 @@ Probabilities are among the choices, so they are somewhat higher than those of t
 Legend: B sentences, S source columns, V target vocabulary, C columns of choices, U tokens of the union.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 
 class ShortlistTable(NamedTuple):
-    """What may stand opposite a source token, and what may stand anywhere. Constants of the graph."""
+    """What may stand opposite a source token, and what may stand anywhere: arrays, or variables of a saved model."""
 
-    candidates: npt.NDArray[np.int32]  # [source vocabulary, n] target ids, padded by repetition of any of `always`
-    always: npt.NDArray[np.int32]  # [m] target ids, the end token among them
+    candidates: Any  # [source vocabulary, n] int32 target ids, padded by repetition of any of `always`
+    always: Any  # [m] int32 target ids, the end token among them
 
 
 class Choices(NamedTuple):
@@ -50,16 +48,16 @@ def choose(
             `always`.
     """
     batch = tf.shape(source_ids)[0]
-    candidates = tf.gather(tf.constant(table.candidates), source_ids)  # --> [B, S, n]
+    candidates = tf.gather(table.candidates, source_ids)  # --> [B, S, n]
     parts = [tf.reshape(candidates, [batch, tf.shape(source_ids)[1] * table.candidates.shape[1]])]
-    parts.append(tf.tile(tf.constant(table.always)[tf.newaxis], [batch, 1]))
+    parts.append(tf.tile(tf.convert_to_tensor(table.always)[tf.newaxis], [batch, 1]))
     parts += [] if given is None else [tf.cast(given, tf.int32)]
     ids = tf.concat(parts, axis=1)
     rows = tf.broadcast_to(tf.range(batch)[:, tf.newaxis], tf.shape(ids))
     # A matrix of yes and no: so each token counts once, in ascending order.
     chosen = tf.scatter_nd(tf.stack([rows, ids], axis=2), tf.ones_like(ids), [batch, vocabulary_size]) > 0
     places = tf.cast(tf.where(chosen), tf.int32)  # row by row
-    ragged = tf.RaggedTensor.from_value_rowids(places[:, 1], places[:, 0], tf.cast(batch, tf.int32))
+    ragged = tf.RaggedTensor.from_value_rowids(places[:, 1], places[:, 0], tf.cast(batch, tf.int32), validate=False)
     columns = tf.maximum(tf.cast(ragged.bounding_shape(axis=1), tf.int32), least)
     shape = tf.stack([batch, columns])
     in_union = tf.reduce_any(chosen, axis=0)

@@ -4,10 +4,10 @@
                              └─▶ Trainer ─┬─▶ Evaluator
                                           └─▶ Exporter ─▶ InfraValidator ─▶ Pusher
 
-With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter.
-With `[ensemble]` there is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes
-one model of theirs. The names are TFX's, but for Exporter and Ensembler. A component is executed again when a section
-that it is built from changes, so another beam size trains nothing and another model preprocesses nothing. Functions are
+With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter. With `[ensemble]` there
+is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes one model of theirs.
+The names are TFX's, but for Exporter, Ensembler and ShortlistGen. A component is executed again when a section that it
+is built from changes, so another beam size trains nothing and another model preprocesses nothing. Functions are
 imported when they are executed: TensorFlow and Beam take seconds that `heliograph status` does not have.
 """
 
@@ -207,7 +207,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=2,
+        version=3,
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),
@@ -231,7 +231,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=2,
+        version=3,
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),
@@ -289,7 +289,9 @@ def _as_served(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
     view, parameters = _sections(config, *names)
     precision = config.serving.precision
     served = view.model_copy(update={"serving": ServingConfig(precision=precision)})
-    return served, {**parameters, "precision": precision}
+    if not config.search.shortlist:
+        del parameters["search"]["shortlist_frequent"]  # has no effect
+    return served, {**parameters, "serving": {"precision": precision}}
 
 
 def _with_tensorflow(execute: Execute) -> Execute:

@@ -72,7 +72,7 @@ class SearchConfig(Section):
     translated: those that stand opposite it most in the training split; 0 = no shortlist but the whole vocabulary. The
     larger the vocabulary, the more time it saves; how many of the validation split's tokens it holds is reported.
     Scores are then among its tokens. `sample` and `score` do without."""
-    shortlist_frequent: int = Field(default=300, ge=0)
+    shortlist_frequent: Count = 300
     """The most frequent target tokens, which are in every shortlist."""
 
     @model_validator(mode="after")

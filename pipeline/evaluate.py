@@ -80,6 +80,8 @@ def evaluate(
         "tracks": {name: found.track for name, found in scores.items() if found.track},
         "signatures": {name: found.signature for name, found in scores.items() if found.signature},
         "beam_size": config.search.beam_size,
+        "precision": config.serving.precision,
+        "shortlist": config.search.shortlist,
     }
     write_whole(output_dir / EVALUATION_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return figures

@@ -117,7 +117,7 @@ def shortlist(candidates: int, frequent: int, records: Path, output: Path, beam_
     if found:
         _log.info(
             "shortlists of %.0f tokens hold %.1f %% of the validation split's target tokens",
-            found["tokens"],
+            found["shortlist_tokens"],
             100 * found["covered"],
         )
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline import runner, status
 from pipeline.commands import Command, configuration, positive, repeated, stage
 from pipeline.components import build
+from pipeline.config_files import presets
 from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
 from pipeline.quiet import load_tensorflow
@@ -104,16 +105,33 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         "--latest", type=positive, metavar="N", default=1, help="newest versions that are served (default: 1)"
     )
     parser.add_argument(
-        "--label", type=_label, metavar="NAME=VERSION", action="append", default=[], help="a name for a version"
+        "--label",
+        type=_label,
+        metavar="NAME=VERSION",
+        action="append",
+        default=[],
+        help="a name for a version that is served",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", default=2, help="computed at once (default: 2)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", default=2, help="requests, or batches, computed at once (default: 2)"
+    )
     parser.add_argument(
         "--timeout", type=positive, metavar="SECONDS", default=30, help="of a REST request (default: 30)"
     )
     parser.add_argument(
-        "--max-request-bytes", type=positive, metavar="N", default=8 * 2**20, help="(default: %(default)s)"
+        "--max-request-bytes",
+        type=positive,
+        metavar="N",
+        default=8 * 2**20,
+        help="larger ones are refused (default: %(default)s)",
     )
-    parser.add_argument("--max-rows", type=positive, metavar="N", default=1024, help="of a request (default: 1024)")
+    parser.add_argument(
+        "--max-rows",
+        type=positive,
+        metavar="N",
+        default=1024,
+        help="of a request, with --batching at most those of a batch (default: 1024)",
+    )
     parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
     parser.add_argument("--max-batch-size", type=positive, metavar="N", help="rows of a batch (default: 16)")
     parser.add_argument("--batch-timeout-micros", type=_whole, metavar="N", help="wait for a batch (default: 2000)")
@@ -142,11 +160,14 @@ def _label(text: str) -> tuple[str, int]:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    limits = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
+    given = {name: value for name in limits if (value := getattr(arguments, name)) is not None}
     if given and not arguments.batching:
         raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
-    base_dir = _served(arguments).absolute()
+    names = [name for name, _ in arguments.label]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--label: expected each name once, got {', '.join(names)}")
+    base_dir = _served(arguments).resolve()
     load_tensorflow()
     from pipeline.serve_model import serve_model
     from serving.server.batching import BatchingOptions
@@ -164,7 +185,7 @@ def _serve(arguments: argparse.Namespace) -> None:
             max_request_bytes=arguments.max_request_bytes,
             max_rows=arguments.max_rows,
             threads=arguments.threads,
-            batching=BatchingOptions(**given) if arguments.batching else None,
+            batching=BatchingOptions(num_batch_threads=arguments.threads, **given) if arguments.batching else None,
         )
     )
 
@@ -175,10 +196,11 @@ def _served(arguments: argparse.Namespace) -> Path:
     Raises:
         UsageError: nothing was exported; the message has the command that does it.
     """
-    if Path(arguments.config).is_dir():
+    folder = Path(arguments.config).expanduser()
+    if arguments.config not in presets() and folder.is_dir():
         if arguments.overrides or arguments.root:
             raise UsageError(f"{arguments.config}: a folder of versions: expected neither --set nor --root with it")
-        return Path(arguments.config)
+        return folder
     config, root = configuration(arguments)
     if config.serving.push_to is not None:
         return Path(config.serving.push_to, config.name)

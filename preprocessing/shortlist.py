@@ -23,6 +23,7 @@ from apache_beam.transforms.combiners import ToList
 
 from preprocessing.beam_run import run
 from preprocessing.counting import BATCH
+from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, Record, from_example, record_files, splits_of
 from preprocessing.records import read_records, write_whole
 from preprocessing.special_tokens import SPECIAL_TOKENS
@@ -75,12 +76,14 @@ def shortlist(
 
     Returns:
       Of the validation split, where there is one: `covered`, the share of the target tokens that are in their
-      sentence's shortlist, and `tokens`, the mean length of a shortlist.
+      sentence's shortlist, and `shortlist_tokens`, the mean length of a shortlist.
 
     Raises:
-      DataError: there are no records of split train, or a record is damaged.
+      DataError: there are no records of split train, it holds no pair, or a record is damaged.
     """
     files = record_files(transform_dir, TRAIN)
+    if not any(True for path in files for _ in read_records(path)):
+        raise DataError(f"{transform_dir}: expected pairs in split {TRAIN!r}, found none; give more data")
     sizes = [len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES]
     path = os.path.join(output_dir, SHORTLIST_FILE)
 
@@ -92,15 +95,15 @@ def shortlist(
             | "Count" >> beam.ParDo(CountTogether(*sizes)).with_output_types(tuple[int, Counts])
             | "Sum" >> beam.CombinePerKey(SumCounts())
         )
-        targets = AsSingleton(
-            counted | "Targets" >> beam.Filter(lambda entry: entry[0] == _ALL) | "TargetCounts" >> beam.Values()
-        )
+        single = counted | "Targets" >> beam.Filter(lambda entry: entry[0] == _ALL) | "TargetCounts" >> beam.Values()
+        targets = AsSingleton(single)
+        always = AsSingleton(single | "Always" >> beam.Map(most_frequent, options.frequent))
         _ = (
             counted
             | "Sources" >> beam.Filter(lambda entry: entry[0] != _ALL)
-            | "Best" >> beam.Map(best_candidates, targets, options)
+            | "Best" >> beam.Map(closest_targets, targets, always, options.candidates)
             | "Collect" >> ToList()
-            | "Write" >> beam.Map(_write, targets, options, sizes[0], path)
+            | "Write" >> beam.Map(_write, always, sizes[0], path)
         )
 
     run(build, beam_args)
@@ -137,13 +140,15 @@ class CountTogether(beam.DoFn):
     def process(self, batch: Sequence[tuple[str, Record]]) -> Iterator[tuple[int, Counts]]:
         """Adds up whenever `COUNTED_TOGETHER` are in memory."""
         codes: list[Ids] = []
+        size = 0
         for _, record in batch:
             sources = np.append(np.unique(np.array(record.source_ids, np.int64)), self._source_size)
             targets = np.append(np.unique(np.array(record.target_ids, np.int64)), self._target_size)
             codes.append((sources[:, np.newaxis] * (self._target_size + 1) + targets).ravel())
-            if sum(map(len, codes)) >= COUNTED_TOGETHER:
+            size += len(codes[-1])
+            if size >= COUNTED_TOGETHER:
                 yield from self._added(codes)
-                codes = []
+                codes, size = [], 0
         if codes:
             yield from self._added(codes)
 
@@ -154,7 +159,8 @@ class CountTogether(beam.DoFn):
         for source, *part in zip(
             sources[starts].tolist(), np.split(targets, starts[1:]), np.split(counts, starts[1:]), strict=True
         ):
-            yield (_ALL if source == self._source_size else source), (part[0], part[1])
+            # Copies: a view would keep the whole batch in memory for as long as its rarest token.
+            yield (_ALL if source == self._source_size else source), (part[0].copy(), part[1].copy())
 
 
 class SumCounts(beam.CombineFn):
@@ -168,7 +174,7 @@ class SumCounts(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[Counts], element: Counts) -> list[Counts]:
-        """Appends, and adds up whenever there is twice as much as after the last time: amortised O(log) an id."""
+        """Appends, and adds up whenever there is twice as much as after the last time."""
         accumulator.append(element)
         later = sum(len(ids) for ids, _ in accumulator[1:])
         return accumulator if later <= len(accumulator[0][0]) + 1024 else self.compact(accumulator)
@@ -209,29 +215,30 @@ def most_frequent(targets: Counts, frequent: int) -> list[int]:
     return [*range(len(SPECIAL_TOKENS)), *ids[first].tolist()]
 
 
-def best_candidates(counted: tuple[int, Counts], targets: Counts, options: ShortlistOptions) -> tuple[int, list[int]]:
+def closest_targets(
+    counted: tuple[int, Counts], targets: Counts, always: list[int], most: int
+) -> tuple[int, list[int]]:
     """A source token's candidates that are not in every shortlist anyway, best first, equally good ones by id.
 
     Args:
       counted: the source id, pairs that also hold a target id, and under the largest id all of them.
       targets: as of `most_frequent`.
-      options: how many.
+      always: what is in every shortlist.
+      most: how many.
     """
     source, (ids, together) = counted
     with_source, ids, together = together[-1], ids[:-1], together[:-1]
-    rare = ~np.isin(ids, most_frequent(targets, options.frequent))
+    rare = ~np.isin(ids, always)
     ids, together = ids[rare], together[rare]
     with_target = targets[1][np.searchsorted(targets[0], ids)]
     dice = 2.0 * together / (with_source + with_target)
-    return source, ids[np.lexsort((ids, -dice))[: options.candidates]].tolist()
+    return source, ids[np.lexsort((ids, -dice))[:most]].tolist()
 
 
-def _write(
-    best: list[tuple[int, list[int]]], targets: Counts, options: ShortlistOptions, source_size: int, path: str
-) -> None:
+def _write(best: list[tuple[int, list[int]]], always: list[int], source_size: int, path: str) -> None:
     by_source = dict(best)
     content = {
-        "always": most_frequent(targets, options.frequent),
+        "always": always,
         "candidates": [by_source.get(source, []) for source in range(source_size)],
     }
     text = json.dumps(content) + "\n"
@@ -247,4 +254,4 @@ def _describe(transform_dir: str, output_dir: str) -> dict[str, float]:
             covered += int(np.isin(np.array(record.target_ids, np.int64), chosen).sum())
             targets += len(record.target_ids or ())
             tokens, pairs = tokens + len(chosen), pairs + 1
-    return {"covered": covered / max(targets, 1), "tokens": tokens / max(pairs, 1)}
+    return {"covered": covered / max(targets, 1), "shortlist_tokens": tokens / max(pairs, 1)}

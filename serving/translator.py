@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from models.losses import log_normalizer
@@ -45,7 +46,7 @@ class Translator(tf.Module):
             `sample` and `score` do without.
 
     Raises:
-        ValueError: a vocabulary's size is not the model's, or an option does not suit the model.
+        ValueError: a vocabulary's size is not the model's, or an option or the shortlist does not suit the model.
     """
 
     def __init__(
@@ -67,6 +68,11 @@ class Translator(tf.Module):
         # A SavedModel that tracks Keras layers restores into copies that its functions do not read, wherever it is
         # loaded through a Session, as TF Serving does. So the plain variables are tracked, and the layers are not.
         self.weights = [weight.value for weight in (*model.encoder.weights, *model.decoder.weights)]
+        if shortlist is not None:
+            _check_shortlist(shortlist, source.vocabulary_size, target.vocabulary_size)
+            # Variables: each signature would have its own copy of a constant.
+            shortlist = ShortlistTable(*(tf.Variable(part, trainable=False) for part in shortlist))
+            self.weights += list(shortlist)
         self.search = TextSearch(model.encoder, model.decoder, source, target, shortlist)
         self.source = source
         self.target = target
@@ -252,6 +258,17 @@ class Translator(tf.Module):
     @property
     def _best(self) -> TranslationOptions:
         return dataclasses.replace(self.options, n_best=1)
+
+
+def _check_shortlist(table: ShortlistTable, source_size: int, target_size: int) -> None:
+    if len(table.candidates) != source_size:
+        raise ValueError(f"shortlist must be of {source_size} source tokens, got {len(table.candidates)}")
+    ids = np.concatenate([np.ravel(table.candidates), table.always])
+    if ids.min() < 0 or ids.max() >= target_size:
+        raise ValueError(f"shortlist must hold ids below {target_size}, got {ids.min()} to {ids.max()}")
+    absent = sorted({*range(len(SPECIAL_TOKENS))} - {*table.always.tolist()})
+    if absent:
+        raise ValueError(f"shortlist must always hold the special tokens, got none of the ids {absent}")
 
 
 def _one_for_each_text(text: tf.Tensor, **others: tf.Tensor) -> tf.Operation | None:

@@ -139,3 +139,11 @@ def _check(library: Library, model: Model) -> None:
     errors = [version.error for version in versions if version.error is not None]
     if len(errors) == len(versions):
         raise errors[0]
+    served = [version.number for version in versions if version.error is None]
+    for label, number in model.labels.items():
+        if number not in served:
+            raise RequestError(
+                grpc.StatusCode.NOT_FOUND,
+                f"label {label}: expected one of the versions that are served, {', '.join(map(str, served))}, "
+                f"got {number}",
+            )

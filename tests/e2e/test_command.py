@@ -88,11 +88,11 @@ def test_other_search_options_do_not_train_again(folder, first_run):
 
 
 def test_an_ensemble_takes_over_what_is_trained_and_translates(folder, first_run):
-    ensemble = (*SMALL, "--set=ensemble.seeds=[1, 2]")
+    ensemble = (*SMALL, "--set=ensemble.seeds=[1, 2]", "--set=search.shortlist=2", "--set=search.shortlist_frequent=5")
     run = heliograph("run", "my.toml", *ensemble, cwd=folder)
     assert run.returncode == 0, run.stderr
     assert re.search(r"Trainer seed 1 +up to date", run.stderr)
-    for component in ("Trainer seed 2", "Ensembler", "Evaluator", "Exporter", "InfraValidator"):
+    for component in ("Trainer seed 2", "ShortlistGen", "Ensembler", "Evaluator", "Exporter", "InfraValidator"):
         assert re.search(rf"^{component} +done in", run.stderr, re.MULTILINE)
     alone = heliograph("train", "my.toml", *SMALL, "--set=training.seed=2", cwd=folder)
     assert re.search(r"Trainer +up to date", alone.stderr)

@@ -84,21 +84,24 @@ def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginn
     beginnings=st.lists(prefixes, min_size=3, max_size=3),
     beam_size=st.integers(1, 4),
     lists=st.lists(st.sets(st.sampled_from(WORDS)), min_size=3, max_size=3),
+    data=st.data(),
 )
-def test_with_choices_it_equals_a_plain_search_among_them(seed, common, lengths, beginnings, beam_size, lists):
+def test_with_choices_it_equals_a_plain_search_among_them(seed, common, lengths, beginnings, beam_size, lists, data):
     automaton = Automaton(len(lengths), seed)
     each = [
         dataclasses.replace(own, choices=tuple(sorted({PAD, START, END, *common.never, *own.prefix, *chosen})))
         for own, chosen in zip(sentences(common, lengths, beginnings), lists, strict=False)
     ]
-    result = automaton.search(each, beam_size, 1)
+    n_best = data.draw(st.integers(1, beam_size))
+    result = automaton.search(each, beam_size, n_best)
     for sentence, own in enumerate(each):
         found, steps = reference_search.beam_search(
-            lambda tokens, sentence=sentence, own=own: automaton.model(sentence, tokens, own.choices), own, beam_size, 1
+            lambda tokens, sentence=sentence, own=own: automaton.model(sentence, tokens, own.choices),
+            own,
+            beam_size,
+            n_best,
         )
-        assert hypotheses(result, sentence) == [hypothesis.tokens for hypothesis in found]
-        for place, hypothesis in enumerate(found):
-            assert float(result.scores[sentence, place]) == pytest.approx(hypothesis.score, abs=1e-4)
+        check(automaton, result, sentence, found)
         assert int(result.steps[sentence]) == steps
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing import shortlist as module
+from preprocessing.errors import DataError
 from preprocessing.examples import Record, shard_name, to_example
 from preprocessing.records import write_records
 from preprocessing.shortlist import CountTogether, ShortlistOptions, SumCounts, read_shortlist, shortlist
@@ -60,7 +61,7 @@ def test_the_file_and_its_figures(transformed, candidates, frequent):
         assert row == expected + [always[0]] * (len(row) - len(expected))
     lists = [{*always, *(token for word in source for token in rows[word])} for source, _ in pairs["validation"]]
     hits = [token in chosen for chosen, (_, target) in zip(lists, pairs["validation"], strict=True) for token in target]
-    assert found == {"covered": np.mean(hits), "tokens": np.mean([len(chosen) for chosen in lists])}
+    assert found == {"covered": np.mean(hits), "shortlist_tokens": np.mean([len(chosen) for chosen in lists])}
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,6 +93,19 @@ def test_sums_do_not_depend_on_batches_and_order(pairs, limit, data):
             holds = [(key == -1 or key in source) and (token == TARGETS or token in target) for source, target in pairs]
             assert count == sum(holds) > 0
         assert tokens.tolist() == sorted(set(tokens.tolist())) and tokens[-1] == TARGETS
+
+
+def test_an_empty_training_split(tmp_path):
+    write_records(str(tmp_path / shard_name("train", 0, 1)), [])
+    for side in ("source", "target"):
+        write_vocabulary(str(tmp_path / f"{side}.vocabulary.tsv"), [("a", 1)])
+    with pytest.raises(DataError, match="expected pairs in split 'train', found none"):
+        shortlist(str(tmp_path), str(tmp_path), ShortlistOptions(candidates=1, frequent=1))
+
+
+def test_counts_do_not_keep_their_batch_alive():
+    (entry, *_) = CountTogether(SOURCES, TARGETS).process([("train", Record("", "", "", [4], [5]))])
+    assert all(values.base is None for values in entry[1])
 
 
 def test_refused_lengths():

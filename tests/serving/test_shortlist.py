@@ -8,7 +8,7 @@ from models.ensemble import EnsembleNetwork
 from models.shortlist import ShortlistTable
 from preprocessing.special_tokens import SPECIAL_TOKENS
 from serving.translator import Translator
-from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, make_translator
+from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, make_model, make_translator
 from tests.serving.test_signatures import every
 
 SPECIAL = list(range(len(SPECIAL_TOKENS)))
@@ -39,6 +39,23 @@ def test_a_shortlist_of_everything_changes_nothing(network):
                 assert (values == found[name]).numpy().all()
             else:
                 np.testing.assert_allclose(values, found[name], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (ShortlistTable(EVERYTHING.candidates[1:], EVERYTHING.always), "must be of 5[0-9] source tokens, got 5"),
+        (ShortlistTable(EVERYTHING.candidates + len(WORDS), EVERYTHING.always), "must hold ids below"),
+        (
+            ShortlistTable(EVERYTHING.candidates, EVERYTHING.always[1:]),
+            r"must always hold the special tokens, got none of the ids \[0\]",
+        ),
+    ],
+)
+def test_a_shortlist_of_another_vocabulary_is_refused(table, message):
+    translator = make_translator()
+    with pytest.raises(ValueError, match=f"shortlist {message}"):
+        Translator(make_model(), translator.source, translator.target, translator.options, table)
 
 
 @pytest.mark.parametrize("network", [None, MEMBERS[3]], ids=["recurrent", "transformer"])

@@ -168,7 +168,7 @@ def test_large_bodies_and_late_answers_are_refused(base):
 
 
 def test_a_full_queue_refuses_at_once(base):
-    """One batch is computed, one waits for that, one is in the queue: more are refused, whichever protocol asks."""
+    """One batch is computed, one is in the queue: more are refused, whichever protocol asks."""
     batching = BatchingOptions(max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1, num_batch_threads=1)
     turns = 4000
     with running(options_for(base, batching=batching)) as endpoint:
