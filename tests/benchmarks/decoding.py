@@ -69,6 +69,8 @@ class Candidate:
 CANDIDATES = (  # the first of Heliograph's for a model is the one that peers with its weights are compared with
     Candidate("heliograph", "lstm", "float32", (5, 1)),
     Candidate("heliograph", "lstm", "bfloat16", (5, 1)),
+    Candidate("heliograph", "lstm", "float32", (5,), ("search.shortlist=20",)),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.shortlist=20",)),
     Candidate("pytorch_loop", "lstm", "float32", (5, 1)),
     Candidate("joeynmt", "lstm", "float32", (5, 1)),
     Candidate("heliograph", "transformer", "float32", (5,), ("search.length_normalization=tokens",)),

@@ -48,6 +48,8 @@ class Exported:
     """The vocabularies."""
     trainer_dir: Path
     """The Keras model."""
+    shortlist_dir: Path | None
+    """The shortlist, if there is one."""
 
 
 def read_lines(data: Path, split: str, language: str) -> list[str]:
@@ -71,8 +73,14 @@ def export(root: Path, data: Path, model: str, epochs: int, search: tuple[str, .
         raise SystemExit("heliograph export has failed; see its error above")
     artifact = Path(result.stdout.splitlines()[-1])
     inputs = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))["inputs"]
-    transform_dir, trainer_dir = (root / name / inputs[name]["id"] for name in ("Transform", "Trainer"))
-    return Exported(settings, artifact / PRESET / "1", transform_dir, trainer_dir)
+    folders = {name: root / name / entry["id"] for name, entry in inputs.items()}
+    return Exported(
+        settings,
+        artifact / PRESET / "1",
+        folders["Transform"],
+        folders["Trainer"],
+        folders.get("ShortlistGen"),
+    )
 
 
 def train_joeynmt(python: str, tokens: Path, folder: Path, epochs: int) -> Path:

@@ -94,14 +94,14 @@ def search(exported: Exported, sentences: list[str]) -> dict[str, list[Any]]:
     from pipeline.model_files import build_translator, load_model
 
     model = load_model(exported.trainer_dir, exported.transform_dir, config.serving.precision)
-    translator = build_translator(config, model, exported.transform_dir, n_best=1)
+    translator = build_translator(config, model, exported.transform_dir, exported.shortlist_dir, n_best=1)
     find, options = translator.search, translator.options
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def run(text: Any) -> Any:
         ids, _ = find.read(find.source, text, options)
-        memory, source_lengths = find.encode(ids)
-        return find.hypotheses(memory, source_lengths, options), source_lengths
+        encoded = find.encode(ids)
+        return find.hypotheses(encoded, options), encoded.lengths
 
     found: dict[str, list[Any]] = {name: [] for name in ("translations", "tokens", "lengths", "steps", "limits")}
     for first in range(0, len(sentences), BATCH):
