@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.backtrace import Past, empty_past, record, walk_back
-from models.candidates import Candidates, Limits, best_candidates, fetched, force
+from models.candidates import Candidates, Limits, best_candidates, force
 from models.constraints import forbidden_pairs
 from models.losses import log_normalizer
 from models.ranking import coverage_penalty, length_penalty
@@ -103,7 +103,8 @@ def beam_search(
         source_lengths: `[B]`, real source tokens; needed for a coverage penalty.
         choices: `[B, C]` int32, ascending, the tokens that a sentence may choose from, where the step's logits are of
             these alone, in this order. The end token, what a prefix holds and what is `never` are among them. C is at
-            least `least_choices`; a row with fewer is padded with the largest id, whose further logits are -inf.
+            least `models.candidates.least_choices`; a row with fewer is padded with the largest id, whose further
+            logits are -inf.
 
     Returns:
         A `BeamSearchResult`; B may be 0.
@@ -153,11 +154,6 @@ def beam_search(
     _, _, _, past, (finished, steps) = final
     ids, alignment = walk_back(past, finished.lengths, finished.slots, special.padding)
     return BeamSearchResult(ids, finished.lengths, finished.scores, finished.log_probabilities, alignment, steps)
-
-
-def least_choices(options: SearchOptions) -> int:
-    """How many tokens a sentence must at least have to choose from."""
-    return -(-fetched(options.beam_size, options) // options.beam_size)
 
 
 def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], values: Any) -> Any:

@@ -40,22 +40,25 @@ class Candidates(NamedTuple):
     tokens: tf.Tensor  # [A, M] int32
 
 
-def fetched(beam_size: int, options: SearchOptions) -> int:
-    """How many extensions have to be looked at for the best 2K that may be."""
-    return 2 * beam_size + beam_size * (len(options.never) + 1)
+def least_choices(options: SearchOptions) -> int:
+    """How many extensions to look at for each hypothesis, so that a sentence's best 2K that may be are among them.
+
+    It is also how many tokens a sentence must at least have to choose from.
+    """
+    return 2 + len(options.never) + 1  # those that are never allowed, and the end
 
 
 def best_candidates(logits: tf.Tensor, normalizer: tf.Tensor, live: tf.Tensor, limits: Limits) -> Candidates:
     """The best 2K extensions (all, where there are fewer).
 
     Args:
-        logits: `[R, V]` float32; with choices, K V must be at least `fetched`.
+        logits: `[R, V]` float32; with choices, V must be at least `least_choices`.
         normalizer: `[R]`, what a logit exceeds its log-probability by.
         live: `[A, K]`, log-probabilities of the live hypotheses.
         limits: what may not follow.
     """
     beam_size, never = live.shape[1], limits.options.never
-    size = fetched(beam_size, limits.options)
+    size = beam_size * least_choices(limits.options)
     if limits.choices is None:
         size = min(size, beam_size * logits.shape[1])
     offsets = live - tf.reshape(normalizer, tf.shape(live))

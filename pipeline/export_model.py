@@ -53,7 +53,7 @@ def export_model(
     translator = build_translator(config, model, transform_dir, shortlist_dir)
     rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
     columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
-    parts = [transform_dir, trainer_dir, evaluator_dir]
+    parts = (transform_dir, trainer_dir, evaluator_dir)
     card = {
         "name": config.name,
         "configuration": {name: value for part in parts for name, value in _parameters(part).items()},

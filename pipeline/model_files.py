@@ -111,6 +111,8 @@ def load_model(trainer_dir: Path, transform_dir: Path, precision: Precision = "f
                 f"that {trainer_dir / MODEL_FILE} was trained on, got {got}…; train again on this vocabulary"
             )
     loaded: Seq2Seq = keras.saving.load_model(trainer_dir / MODEL_FILE, compile=False)
+    if loaded.dtype_policy.name == _policy(precision):
+        return loaded
     model = Seq2Seq(**loaded.arguments, dtype=_policy(precision))
     model.set_weights(loaded.get_weights())
     return model

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import Any
 
 from pipeline import runner, status
 from pipeline.commands import Command, configuration, positive, repeated, stage
@@ -98,12 +99,9 @@ def _version(directory: Path) -> Path:
 
 
 def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--rest-port", type=_port, metavar="N", default=8501, help="0 takes a free one (default: 8501)")
-    parser.add_argument("--grpc-port", type=_port, metavar="N", default=8500, help="0 takes a free one (default: 8500)")
-    parser.add_argument(
-        "--latest", type=positive, metavar="N", default=1, help="newest versions that are served (default: 1)"
-    )
+    # Without defaults: those are of `ServeOptions` and `BatchingOptions`, which a parser need not import.
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
     parser.add_argument(
         "--label",
         type=_label,
@@ -113,31 +111,20 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name for a version that is served",
     )
     parser.add_argument(
-        "--threads", type=positive, metavar="N", default=2, help="requests, or batches, computed at once (default: 2)"
+        "--timeout", dest="rest_timeout", type=positive, metavar="SECONDS", help="of a REST request (default: 30)"
     )
-    parser.add_argument(
-        "--timeout", type=positive, metavar="SECONDS", default=30, help="of a REST request (default: 30)"
-    )
-    parser.add_argument(
-        "--max-request-bytes",
-        type=positive,
-        metavar="N",
-        default=8 * 2**20,
-        help="larger ones are refused (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-rows",
-        type=positive,
-        metavar="N",
-        default=1024,
-        help="of a request, with --batching at most those of a batch (default: 1024)",
-    )
-    parser.add_argument("--batching", action="store_true", help="put requests together that come at the same time")
-    parser.add_argument("--max-batch-size", type=positive, metavar="N", help="rows of a batch (default: 16)")
-    parser.add_argument("--batch-timeout-micros", type=_whole, metavar="N", help="wait for a batch (default: 2000)")
-    parser.add_argument(
-        "--max-enqueued-batches", type=positive, metavar="N", help="more are refused at once (default: 256)"
-    )
+    for flag, kind, told in (
+        ("--latest", positive, "newest versions that are served (default: 1)"),
+        ("--rest-port", _port, "0 takes a free one (default: 8501)"),
+        ("--grpc-port", _port, "0 takes a free one (default: 8500)"),
+        ("--threads", positive, "requests, or batches, computed at once (default: 2)"),
+        ("--max-request-bytes", positive, "larger ones are refused (default: 8388608)"),
+        ("--max-rows", positive, "of a request, with --batching at most those of a batch (default: 1024)"),
+        ("--max-batch-size", positive, "rows of a batch (default: 16)"),
+        ("--batch-timeout-micros", _whole, "wait for a batch (default: 2000)"),
+        ("--max-enqueued-batches", positive, "more are refused at once (default: 256)"),
+    ):
+        parser.add_argument(flag, type=kind, metavar="N", help=told)
 
 
 def _whole(text: str) -> int:
@@ -160,10 +147,13 @@ def _label(text: str) -> tuple[str, int]:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    limits = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
-    given = {name: value for name in limits if (value := getattr(arguments, name)) is not None}
-    if given and not arguments.batching:
-        raise UsageError(f"--{next(iter(given)).replace('_', '-')}: expected --batching with it")
+    def given(*names: str) -> dict[str, Any]:
+        """The options of these names that were given."""
+        return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+    batching = given("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
+    if batching and not arguments.batching:
+        raise UsageError(f"--{next(iter(batching)).replace('_', '-')}: expected --batching with it")
     names = [name for name, _ in arguments.label]
     if len(set(names)) < len(names):
         raise UsageError(f"--label: expected each name once, got {', '.join(names)}")
@@ -174,19 +164,12 @@ def _serve(arguments: argparse.Namespace) -> None:
     from serving.server.library import Model
     from serving.server.serve import ServeOptions
 
-    model = Model(name=base_dir.name, base_dir=base_dir, latest=arguments.latest, labels=dict(arguments.label))
+    if arguments.threads is not None:
+        batching["num_batch_threads"] = arguments.threads
+    model = Model(name=base_dir.name, base_dir=base_dir, labels=dict(arguments.label), **given("latest"))
+    options = given("host", "rest_port", "grpc_port", "rest_timeout", "max_request_bytes", "max_rows", "threads")
     serve_model(
-        ServeOptions(
-            models=(model,),
-            host=arguments.host,
-            rest_port=arguments.rest_port,
-            grpc_port=arguments.grpc_port,
-            rest_timeout=float(arguments.timeout),
-            max_request_bytes=arguments.max_request_bytes,
-            max_rows=arguments.max_rows,
-            threads=arguments.threads,
-            batching=BatchingOptions(num_batch_threads=arguments.threads, **given) if arguments.batching else None,
-        )
+        ServeOptions(models=(model,), batching=BatchingOptions(**batching) if arguments.batching else None, **options)
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, StepFunction, beam_search, least_choices
+from models.beam_search import BeamSearchResult, StepFunction, beam_search
+from models.candidates import least_choices
 from models.decoder import Decoder, DecoderSteps
 from models.search_options import Prefix, Sampling, SpecialIds
 from models.sequences import pad, with_end

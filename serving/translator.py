@@ -266,7 +266,7 @@ def _check_shortlist(table: ShortlistTable, source_size: int, target_size: int) 
     ids = np.concatenate([np.ravel(table.candidates), table.always])
     if ids.min() < 0 or ids.max() >= target_size:
         raise ValueError(f"shortlist must hold ids below {target_size}, got {ids.min()} to {ids.max()}")
-    absent = sorted({*range(len(SPECIAL_TOKENS))} - {*table.always.tolist()})
+    absent = sorted(set(range(len(SPECIAL_TOKENS))) - set(table.always.tolist()))
     if absent:
         raise ValueError(f"shortlist must always hold the special tokens, got none of the ids {absent}")
 

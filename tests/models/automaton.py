@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, beam_search, least_choices
+from models.beam_search import BeamSearchResult, beam_search
+from models.candidates import least_choices
 from models.search_options import Prefix, SearchOptions, SpecialIds
 from models.states import Step
 from tests.reference import log_softmax

@@ -55,6 +55,20 @@ def check(automaton, result, sentence, expected):
     assert np.isneginf(result.scores[sentence, len(expected) :]).all()
 
 
+def check_against_a_plain_search(automaton, each, beam_size, n_best):
+    """Everything that is found, and the steps it took."""
+    result = automaton.search(each, beam_size, n_best)
+    for sentence, own in enumerate(each):
+        found, steps = reference_search.beam_search(
+            lambda tokens, sentence=sentence, own=own: automaton.model(sentence, tokens, own.choices),
+            own,
+            beam_size,
+            n_best,
+        )
+        check(automaton, result, sentence, found)
+        assert int(result.steps[sentence]) == steps
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -65,15 +79,8 @@ def check(automaton, result, sentence, expected):
     data=st.data(),
 )
 def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginnings, beam_size, data):
-    automaton, each = Automaton(len(lengths), seed), sentences(common, lengths, beginnings)
-    n_best = data.draw(st.integers(1, beam_size))
-    result = automaton.search(each, beam_size, n_best)
-    for sentence, own in enumerate(each):
-        found, steps = reference_search.beam_search(
-            lambda tokens, sentence=sentence: automaton.model(sentence, tokens), own, beam_size, n_best
-        )
-        check(automaton, result, sentence, found)
-        assert int(result.steps[sentence]) == steps
+    each = sentences(common, lengths, beginnings)
+    check_against_a_plain_search(Automaton(len(lengths), seed), each, beam_size, data.draw(st.integers(1, beam_size)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -87,22 +94,11 @@ def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginn
     data=st.data(),
 )
 def test_with_choices_it_equals_a_plain_search_among_them(seed, common, lengths, beginnings, beam_size, lists, data):
-    automaton = Automaton(len(lengths), seed)
     each = [
         dataclasses.replace(own, choices=tuple(sorted({PAD, START, END, *common.never, *own.prefix, *chosen})))
         for own, chosen in zip(sentences(common, lengths, beginnings), lists, strict=False)
     ]
-    n_best = data.draw(st.integers(1, beam_size))
-    result = automaton.search(each, beam_size, n_best)
-    for sentence, own in enumerate(each):
-        found, steps = reference_search.beam_search(
-            lambda tokens, sentence=sentence, own=own: automaton.model(sentence, tokens, own.choices),
-            own,
-            beam_size,
-            n_best,
-        )
-        check(automaton, result, sentence, found)
-        assert int(result.steps[sentence]) == steps
+    check_against_a_plain_search(Automaton(len(lengths), seed), each, beam_size, data.draw(st.integers(1, beam_size)))
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,6 +7,7 @@ import pytest
 
 from models.networks import Network, RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
+from models.shortlist import ShortlistTable
 from preprocessing.special_tokens import SPECIAL_TOKENS, START_ID
 from preprocessing.text import TextConfig, TextProcessor
 from serving.export import export
@@ -59,11 +60,13 @@ def make_model(
     )
 
 
-def make_translator(network: Network | None = None, dtype: str = "float32", **search) -> Translator:
+def make_translator(
+    network: Network | None = None, dtype: str = "float32", shortlist: ShortlistTable | None = None, **search
+) -> Translator:
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
     target = TextProcessor(WORDS, TextConfig())
     options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
-    return Translator(make_model(network, dtype=dtype), source, target, TranslationOptions(**options))
+    return Translator(make_model(network, dtype=dtype), source, target, TranslationOptions(**options), shortlist)
 
 
 EXAMPLES = [("ein hund.", "der hund läuft."), ("schön", "schön"), ("der hund's 漢字", "ein hund's 漢字")]

@@ -7,8 +7,7 @@ import tensorflow as tf
 from models.ensemble import EnsembleNetwork
 from models.shortlist import ShortlistTable
 from preprocessing.special_tokens import SPECIAL_TOKENS
-from serving.translator import Translator
-from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, make_model, make_translator
+from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, make_translator
 from tests.serving.test_signatures import every
 
 SPECIAL = list(range(len(SPECIAL_TOKENS)))
@@ -16,20 +15,10 @@ EVERYTHING = ShortlistTable(np.zeros([len(CHARACTERS), 1], np.int32), np.arange(
 TEXTS = ["ein hund", "x", "", "Schön! 😀", "abc abc abc"]
 
 
-def with_shortlist(translator: Translator, table: ShortlistTable) -> Translator:
-    model = translator.search
-    processors = translator.source, translator.target
-    again = make_translator()
-    again.search = type(model)(model.encoder, model.decoder, *processors, table)
-    again.options, again.weights = translator.options, translator.weights
-    return again
-
-
 @pytest.mark.parametrize("network", [ATTENTION, EnsembleNetwork(members=MEMBERS[2:])], ids=["attention", "ensemble"])
 def test_a_shortlist_of_everything_changes_nothing(network):
     options = {"no_repeat_ngram": 2, "banned_words": ("hund", "der schön"), "min_length": 2}
-    plain = make_translator(network, **options)
-    short = with_shortlist(plain, EVERYTHING)
+    plain, short = (make_translator(network, shortlist=table, **options) for table in (None, EVERYTHING))
     for signature, inputs in (("n_best", [TEXTS]), ("complete", [TEXTS, ["hund", "", "ein", "漢字 😀", "der"]])):
         expected, found = (
             getattr(one, signature)(*(tf.constant(values) for values in inputs)) for one in (plain, short)
@@ -53,9 +42,8 @@ def test_a_shortlist_of_everything_changes_nothing(network):
     ],
 )
 def test_a_shortlist_of_another_vocabulary_is_refused(table, message):
-    translator = make_translator()
     with pytest.raises(ValueError, match=f"shortlist {message}"):
-        Translator(make_model(), translator.source, translator.target, translator.options, table)
+        make_translator(shortlist=table)
 
 
 @pytest.mark.parametrize("network", [None, MEMBERS[3]], ids=["recurrent", "transformer"])
@@ -64,7 +52,7 @@ def test_only_what_the_source_brings_is_written(network):
     words = len(WORDS) - len(SPECIAL)
     bring = np.array([[len(SPECIAL) + row % words] for row in range(len(CHARACTERS))], np.int32)
     bring[: len(SPECIAL)] = 0
-    translator = with_shortlist(make_translator(network), ShortlistTable(bring, np.array(SPECIAL, np.int32)))
+    translator = make_translator(network, shortlist=ShortlistTable(bring, np.array(SPECIAL, np.int32)))
     answer = every(translator, "n_best", *[(text,) for text in TEXTS])
     written = 0
     for row, text in enumerate(TEXTS):
