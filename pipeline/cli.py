@@ -10,6 +10,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -124,6 +125,7 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Nam
     # Intermixed: on Python 3.11, `translate CONFIG --n-best 3 FILE` would otherwise not find FILE.
     namespace = parser.parse_intermixed_args(own)
     namespace.beam_args = beam_args
+    namespace.command_line = shlex.join(["heliograph", name, *arguments])
     return namespace
 
 

@@ -5,12 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline import runner, status
+from pipeline import status
 from pipeline.commands import Command, configuration, positive, repeated, stage
 from pipeline.components import build
 from pipeline.config_files import presets
 from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
+from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
 
@@ -187,7 +188,7 @@ def _served(arguments: argparse.Namespace) -> Path:
     config, root = configuration(arguments)
     if config.serving.push_to is not None:
         return Path(config.serving.push_to, config.name)
-    states = {state.component: state for state in runner.inspect(build(config), root)}
+    states = {state.component: state for state in inspect(build(config), root)}
     artifact = states["Exporter"].artifact
     if artifact is None or states["Exporter"].state == "outdated":
         command = shlex.join(["heliograph", "export", *repeated(arguments)])
