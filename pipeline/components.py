@@ -291,8 +291,12 @@ def _pusher(config: Config) -> Component:
 
 def is_published(pusher_dir: Path) -> bool:
     """Whether the version that `push_model` published is still there, be it or not the newest: a rollback stands."""
-    published = Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
-    return published.is_dir()
+    return published_in(pusher_dir).is_dir()
+
+
+def published_in(pusher_dir: Path) -> Path:
+    """The folder of the version that `push_model` published."""
+    return Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
 
 
 def exactly(*distributions: str) -> dict[str, str]:

@@ -74,11 +74,12 @@ def tried(path: Path, make: bool) -> Iterator[bool]:
 
     Args:
         path: a lock file, or a file that readers hold by `shared`.
-        make: whether the file is a lock, made if need be and gone afterwards, or another one, left as it is.
+        make: whether a file that is not there is made for the block; else nobody can hold it.
     """
+    made = make and not path.exists()
     try:
         file = path.open("a+b" if make else "r+b")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         yield True
         return
     with file:
@@ -86,7 +87,7 @@ def tried(path: Path, make: bool) -> Iterator[bool]:
         try:
             yield free
         finally:
-            if free and make:
+            if free and made:
                 path.unlink(missing_ok=True)
 
 

@@ -32,6 +32,8 @@ class State:
     """
     reason: str = ""
     """Why it is not up to date."""
+    ids: tuple[str, ...] = ()
+    """Ids of the artifacts that it has, would get, or may turn out to have."""
     awaits: tuple[str, ...] = ()
     """Keys of components that are executed before it, if it depends on their outputs alone whether it is."""
 
@@ -80,19 +82,23 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
     except DataError as error:
         # What was made of a corpus outlives it: a trained model still translates.
         same = None if awaited else _newest_with_same_parameters(component, others)
-        return State(component.key, standing if same is None else "source missing", same or newest, str(error))
+        if same is None:
+            return State(component.key, standing, newest, str(error))
+        return State(component.key, "source missing", same, str(error), (same.id,))
+    ids: tuple[str, ...]
     if awaited:
-        if not rerun and any(not _differences(component, item, inputs, files) for item in others):
-            return State(component.key, standing, newest, f"depends on {', '.join(awaited)}", awaited)
         folder = None
+        ids = tuple(item.id for item in others if not _differences(component, item, inputs, files))
+        if ids and not rerun:
+            return State(component.key, standing, newest, f"depends on {', '.join(awaited)}", ids, awaited)
     else:
         artifact_id = identify(component, inputs, files)
-        folder = root / component.name / artifact_id
+        folder, ids = root / component.name / artifact_id, (artifact_id,)
         artifact = up_to_date(component, root, artifact_id)
         if artifact is not None and not rerun:
-            return State(component.key, "up to date", artifact)
+            return State(component.key, "up to date", artifact, ids=ids)
     reason = "asked for" if rerun else _reason(component, others, inputs, files, folder)
-    return State(component.key, standing, newest, reason)
+    return State(component.key, standing, newest, reason, ids)
 
 
 def up_to_date(component: Component, root: Path, artifact_id: str) -> Artifact | None:

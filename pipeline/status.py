@@ -28,11 +28,11 @@ def table(states: Sequence[State], now: datetime | None = None) -> str:
 
 
 def reasons(states: Sequence[State]) -> list[str]:
-    """Why components are not up to date, one line for each that there is something of."""
+    """Why components are not up to date, one line for each that there is something of; what follows is left out."""
     return [
         f"{state.component} {state.state}: {state.reason}"
         for state in states
-        if state.artifact is not None and state.reason
+        if state.artifact is not None and state.reason and not state.awaits
     ]
 
 
