@@ -5,10 +5,11 @@ locked, be it an execution that is going on, or an artifact that a run or a serv
 more when its lock is held.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ _ID = rf"[0-9a-f]{{{artifacts.ID_LENGTH}}}"
 _ARTIFACT = re.compile(rf"({_ID})")
 _ASIDE = re.compile(rf"({_ID})\.aside-[0-9a-f]{{32}}")
 _LOCK = re.compile(rf"({_ID})\.lock")
-_AGAIN = re.compile(rf"({_ID})(\.old)?")
+_AGAIN = re.compile(rf"({_ID})(\.old|\.aside-[0-9a-f]{{32}})?")
 
 _UNFINISHED = "left by an execution that did not finish"
 _QUIET_SECONDS = 60.0
@@ -71,9 +72,13 @@ def clean(
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    """Bytes of a file, or of all files in a folder; other processes may be writing and removing some."""
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names] if path.is_dir() else [path]
+    total = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
 
 
 def _decide(suspect: _Suspect, dry_run: bool) -> Verdict | None:
@@ -129,11 +134,12 @@ def _judge_artifact(path: Path, used: Collection[str] | None, pushed: Mapping[st
 
 
 def _judge_rerun(path: Path, used: Collection[str] | None) -> tuple[bool, str]:
-    in_place = path.parents[1] / path.name
-    if not in_place.exists() and (path / artifacts.MANIFEST).exists():
-        return False, "the next run puts it in its place"
-    if used is None and _can_go_on(path) and not (path / artifacts.MANIFEST).exists():
-        return False, "the next --rerun goes on from its checkpoints"
+    if _ARTIFACT.fullmatch(path.name):
+        complete = (path / artifacts.MANIFEST).exists()
+        if complete and not (path.parents[1] / path.name).exists():
+            return False, "the next run puts it in its place"
+        if used is None and not complete and _can_go_on(path):
+            return False, "the next --rerun goes on from its checkpoints"
     return True, _UNFINISHED
 
 

@@ -76,12 +76,14 @@ def tried(path: Path, make: bool) -> Iterator[bool]:
         path: a lock file, or a file that readers hold by `shared`.
         make: whether a file that is not there is made for the block; else nobody can hold it.
     """
-    made = make and not path.exists()
+    made = False
     try:
-        file = path.open("a+b" if make else "r+b")
+        file = path.open("r+b")
     except (FileNotFoundError, NotADirectoryError):
-        yield True
-        return
+        if not make:
+            yield True
+            return
+        file, made = path.open("a+b"), True
     with file:
         free = _try(file) and _is_at(path, file)
         try:

@@ -43,7 +43,8 @@ def test_what_killed_executions_left_is_removed(tmp_path):
     unfinished(tmp_path)
     unfinished(tmp_path / "Transform", "rerun")
     unfinished(tmp_path, "ExampleGen", f"{ID}.aside-{'f' * 32}")
-    unfinished(tmp_path, f"Trainer/rerun/{ID}.old")
+    make(tmp_path / "Trainer", "rerun", 10).path.rename(tmp_path / "Trainer" / "rerun" / f"{ID}.old")
+    unfinished(tmp_path / "Transform", "rerun", f"{ID}.aside-{'e' * 32}")
     (tmp_path / "Transform" / f"{ID}.lock").write_text("1")
     (tmp_path / "Exporter" / f"{exporter.id}.lock").touch()
     (tmp_path / ".config.toml.77").touch()
@@ -54,10 +55,10 @@ def test_what_killed_executions_left_is_removed(tmp_path):
     assert everything(tmp_path) == before
     done = clean(tmp_path, dry_run=False)
     assert done == planned and all(verdict.removed for verdict in done)
-    assert sorted(verdict.path.name for verdict in done) == sorted(
-        [ID, ID, f"{ID}.aside-{'f' * 32}", f"{ID}.old", f"{ID}.lock", f"{exporter.id}.lock", ".config.toml.77"]
-    )
-    assert sum(verdict.bytes for verdict in done) == 4 * len("half") + 1
+    locks = [f"{ID}.lock", f"{exporter.id}.lock"]
+    folders = [ID, ID, f"{ID}.old", *(f"{ID}.aside-{digit * 32}" for digit in "ef")]
+    assert sorted(verdict.path.name for verdict in done) == sorted([*folders, *locks, ".config.toml.77"])
+    assert sum(verdict.bytes for verdict in done if not verdict.path.name.endswith(".old")) == 4 * len("half") + 1
     left = set(everything(tmp_path)) - set(whole)
     assert left <= {".config.toml.78", "Transform", "Transform/rerun", "Trainer/rerun"}
     assert clean(tmp_path, dry_run=False) == []
