@@ -203,7 +203,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
     return Component(
         name="Trainer",
         variant="" if seed is None else f"seed {seed}",
-        version=3,
+        version=4,
         packages=series("tensorflow", "keras"),  # hours of work: what a patch mends is not worth them
         inputs=("Transform",),
         parameters=parameters,
@@ -224,7 +224,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=3,
+        version=4,
         packages=series("tensorflow", "keras") | exactly("sacrebleu", "rapidfuzz"),
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
@@ -249,7 +249,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=3,
+        version=4,
         packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},

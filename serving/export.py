@@ -1,10 +1,12 @@
 """Writes a translator as a version of a servable that TF Serving picks up."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 
 from serving.aside import folder_aside
 from serving.model_card import write_card
@@ -71,6 +73,15 @@ def export(
         # Custom gradients are of no use to a server.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(translator, str(aside), signatures=translator.signatures(), options=options)
+        _name_by_content(aside / "fingerprint.pb")
         write_warmup(warmup_logs(translator, base_dir.name, examples), aside)
         write_card(aside, card)
         return rename_to_next(aside, base_dir)
+
+
+def _name_by_content(path: Path) -> None:
+    """Replaces the random identifier of a SavedModel's fingerprint by one that follows from its hashes."""
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    fingerprint.uuid = ""
+    fingerprint.uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, fingerprint.SerializeToString(deterministic=True).hex()))
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
