@@ -7,6 +7,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -173,12 +174,15 @@ def _translate(arguments: argparse.Namespace) -> None:
     config, root = configuration(arguments)
     if arguments.endpoint and arguments.n_best is not None:
         raise UsageError("--n-best: expected none with --endpoint, which gives the best translation")
-    trained = None if arguments.model or arguments.endpoint else _trained(config, root, arguments)
-    if arguments.file == "-":
-        _translate_lines(config, trained, arguments, sys.stdin.buffer)
-    else:
-        with Path(arguments.file).open("rb") as source:
-            _translate_lines(config, trained, arguments, source)
+    with ExitStack() as held:
+        trained = None
+        if not (arguments.model or arguments.endpoint):
+            made = _trained(config, root, arguments)
+            for artifact in made:
+                held.enter_context(artifacts.reading(artifact))
+            trained = tuple(artifact.path for artifact in made)
+        source = sys.stdin.buffer if arguments.file == "-" else held.enter_context(Path(arguments.file).open("rb"))
+        _translate_lines(config, trained, arguments, source)
 
 
 def _translate_lines(
@@ -200,8 +204,8 @@ def _translate_lines(
     translate_lines(signatures, source, sys.stdout, n_best=arguments.n_best, batch_size=batch_size)
 
 
-def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
-    """The folders of Transform, of the model and, if there is one, of the shortlist; never makes them.
+def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> list[artifacts.Artifact]:
+    """The artifacts of Transform, of the model and, if there is one, of the shortlist; never makes them.
 
     Raises:
         UsageError: One is not there; the message has the command that makes it.
@@ -209,15 +213,15 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple
     model = model_key(config)
     makers = {"Transform": "train", model: "train", **dict.fromkeys(shortlist_keys(config), "evaluate")}
     states = {state.component: state for state in inspect(build(config), root)}
-    paths = []
+    found = []
     for key, command in makers.items():
         state = states[key]
         if state.state != "up to date" or state.artifact is None:
             line = shlex.join(["heliograph", command, *repeated(arguments)])
             what = "shortlist" if command == "evaluate" else "trained model"
             raise UsageError(f"{root}: no {what} of this configuration ({states[key].state}); {command} it: {line}")
-        paths.append(state.artifact.path)
-    return tuple(paths)
+        found.append(state.artifact)
+    return found
 
 
 COMMANDS = {

@@ -33,8 +33,8 @@ def evaluate(
     """Score the test split, greedily and with the configured beam, in the precision that the model is served in.
 
     Writes `evaluation.json` (figures, but not how long it took, and for each score its track and sacrebleu signature
-    where it has them, see `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and all references, of
-    every test source, after normalisation).
+    where it has them, see `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and
+    all references, of every test source, after normalisation).
 
     Returns:
         The figures alone: `sentences` is the number of different sources, `references` that of their references.
