@@ -22,6 +22,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from pipeline.quiet import set_environment
+
 ROOT = Path(__file__).parents[2]
 
 TOML = """
@@ -32,11 +34,11 @@ serving = {push_to = "srv"}
 """
 
 
-def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
     """A run of the pipeline with its root in `folder`."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "run", "my.toml", "--root", "root"],
+            [sys.executable, "-m", "pipeline", "run", "my.toml", "--root", "root", *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=file,
@@ -94,50 +96,68 @@ def _functions(content: bytes) -> object:
     return shape(graph.graph_def.node), functions, sorted(graph.signature_def)
 
 
+class Differs(AssertionError):
+    """A killed run was not completed to the bytes of an uninterrupted one."""
+
+
+def survive(folder: Path, kills: int, *options: str) -> tuple[int, Counter[str]]:
+    """Kill so many runs.
+
+    Args:
+        folder: an empty one.
+        kills: how many.
+        *options: of `heliograph run`.
+
+    Returns:
+        How many roots were completed, and how often each component was the one that was killed.
+    """
+    generator = random.Random(os.urandom(8))
+    log = folder / "log"
+    whole = prepared(folder / "whole")
+    began = time.monotonic()
+    if start(whole, log, *options).wait() != 0:
+        raise Differs(log.read_text())
+    seconds = time.monotonic() - began
+    print(f"uninterrupted: {seconds:.0f} s", flush=True)
+    expected = outputs(whole)
+    done, rounds, moments = 0, 0, Counter[str]()
+    while done < kills:
+        killed = prepared(folder / "killed")
+        code = None
+        while code is None:
+            log.unlink()
+            process = start(killed, log, *options)
+            try:
+                # Who comes to its end before was not killed: later runs have less to do.
+                code = process.wait(generator.uniform(0, seconds) if done < kills else None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                done += 1
+                running = re.findall(r"^(\w+) +running", log.read_text(), re.MULTILINE)
+                moments[running[-1] if running else "before the first"] += 1
+        if code != 0:
+            raise Differs(f"after {done} kills: {log.read_text()}")
+        rounds += 1
+        found = outputs(killed)
+        differing = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+        if differing:
+            raise Differs(f"after {done} kills these differ: {', '.join(differing)}")
+        print(f"{done} kills, {rounds} rounds, all equal", flush=True)
+    return rounds, moments
+
+
 def main() -> None:
-    """Kill so many runs, and say what was found."""
+    """Kill, and say what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    generator = random.Random(os.urandom(8))
+    set_environment()
     with tempfile.TemporaryDirectory() as name:
-        log = Path(name, "log")
-        whole = prepared(Path(name, "whole"))
-        began = time.monotonic()
-        if start(whole, log).wait() != 0:
-            raise SystemExit(log.read_text())
-        seconds = time.monotonic() - began
-        print(f"uninterrupted: {seconds:.0f} s", flush=True)
-        expected = outputs(whole)
-        kills, rounds, moments = 0, 0, Counter[str]()
-        while kills < arguments.kills:
-            folder = prepared(Path(name, "killed"))
-            while True:
-                log.unlink()
-                process = start(folder, log)
-                try:
-                    # Later runs have less to do; whoever comes to its end was not killed.
-                    limit = generator.uniform(0, seconds) if kills < arguments.kills else None
-                    code = process.wait(limit)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                    kills += 1
-                    running = re.findall(r"^(\w+) +running", log.read_text(), re.MULTILINE)
-                    moments[running[-1] if running else "before the first"] += 1
-                    continue
-                if code != 0:
-                    raise SystemExit(f"after {kills} kills: {log.read_text()}")
-                break
-            rounds += 1
-            found = outputs(folder)
-            differing = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
-            if differing:
-                raise SystemExit(f"after {kills} kills these differ: {', '.join(differing)}")
-            print(f"{kills} kills, {rounds} rounds, all equal", flush=True)
+        rounds, moments = survive(Path(name), arguments.kills)
+    row = {"system": "heliograph", "kills": arguments.kills, "rounds": rounds, "killed_in": dict(moments)}
     if arguments.json:
-        row = {"kills": kills, "rounds": rounds, "killed_in": dict(moments), "artifact_files": len(expected)}
         arguments.json.write_text(json.dumps({"rows": [row]}, indent=2) + "\n")
     print(f"killed in: {', '.join(f'{name} {count}' for name, count in moments.most_common())}")
 
