@@ -58,7 +58,7 @@ def outputs(folder: Path) -> dict[str, object]:
     """Component and file to its bytes, or to what of them has to be equal."""
     found: dict[str, object] = {}
     for path in sorted(folder.glob("root/*/*/manifest.json")):
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text().replace(str(folder), "FOLDER"))
         values = {key: manifest[key] for key in ("version", "packages", "parameters", "external_files", "code")}
         found[manifest["component"]] = {
             **values,
@@ -96,7 +96,7 @@ def _functions(content: bytes) -> object:
     return shape(graph.graph_def.node), functions, sorted(graph.signature_def)
 
 
-class Differs(AssertionError):
+class DiffersError(AssertionError):
     """A killed run was not completed to the bytes of an uninterrupted one."""
 
 
@@ -116,7 +116,7 @@ def survive(folder: Path, kills: int, *options: str) -> tuple[int, Counter[str]]
     whole = prepared(folder / "whole")
     began = time.monotonic()
     if start(whole, log, *options).wait() != 0:
-        raise Differs(log.read_text())
+        raise DiffersError(log.read_text())
     seconds = time.monotonic() - began
     print(f"uninterrupted: {seconds:.0f} s", flush=True)
     expected = outputs(whole)
@@ -137,12 +137,12 @@ def survive(folder: Path, kills: int, *options: str) -> tuple[int, Counter[str]]
                 running = re.findall(r"^(\w+) +running", log.read_text(), re.MULTILINE)
                 moments[running[-1] if running else "before the first"] += 1
         if code != 0:
-            raise Differs(f"after {done} kills: {log.read_text()}")
+            raise DiffersError(f"after {done} kills: {log.read_text()}")
         rounds += 1
         found = outputs(killed)
         differing = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
         if differing:
-            raise Differs(f"after {done} kills these differ: {', '.join(differing)}")
+            raise DiffersError(f"after {done} kills these differ: {', '.join(differing)}")
         print(f"{done} kills, {rounds} rounds, all equal", flush=True)
     return rounds, moments
 
