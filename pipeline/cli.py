@@ -10,6 +10,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,12 @@ from pipeline.commands import COMMANDS as MODEL_COMMANDS
 from pipeline.commands import Command
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
+from pipeline.lineage_commands import LINEAGE_COMMANDS
 from pipeline.quiet import set_environment, tensorflow_error
 from pipeline.serving_commands import SERVING_COMMANDS
 from preprocessing.errors import DataError
 
-COMMANDS = {**MODEL_COMMANDS, **SERVING_COMMANDS}
+COMMANDS = {**MODEL_COMMANDS, **LINEAGE_COMMANDS, **SERVING_COMMANDS}
 """Every command by name, in the order of the help."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -124,6 +126,7 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Nam
     # Intermixed: on Python 3.11, `translate CONFIG --n-best 3 FILE` would otherwise not find FILE.
     namespace = parser.parse_intermixed_args(own)
     namespace.beam_args = beam_args
+    namespace.command_line = shlex.join(["heliograph", name, *arguments])
     return namespace
 
 

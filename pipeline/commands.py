@@ -6,15 +6,18 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import artifacts, runner, status
+from pipeline.component import Component, keys_of, needed
 from pipeline.components import build, model_key, shortlist_keys
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
+from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 
 REMOTE_BATCH = 16
@@ -52,18 +55,50 @@ def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     return config, root
 
 
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Arguments that choose what is executed."""
+    parser.add_argument("--until", metavar="COMPONENT", help="only this component and what it needs")
+    parser.add_argument(
+        "--rerun",
+        metavar="COMPONENT",
+        action="append",
+        default=[],
+        help="execute it although it is up to date; its old artifact is there until the new one is; may be repeated",
+    )
+
+
+def chosen(components: Sequence[Component], arguments: argparse.Namespace) -> tuple[list[str] | None, list[str]]:
+    """Keys of the components that `--until` and `--rerun` name.
+
+    Raises:
+        UsageError: there is no such component, or `--until` does not need what `--rerun` names.
+    """
+    option = "--until"
+    try:
+        until = None if arguments.until is None else keys_of(components, arguments.until)
+        option = "--rerun"
+        rerun = [key for name in arguments.rerun for key in keys_of(components, name)]
+    except ValueError as error:
+        raise UsageError(f"{option} {error}") from None
+    wanted = components if until is None else needed(components, until)
+    for key in {*rerun} - {component.key for component in wanted}:
+        raise UsageError(f"--rerun {key}: expected a component that --until {arguments.until} needs")
+    return until, rerun
+
+
 def _execute(
-    arguments: argparse.Namespace, until: Callable[[Config], str] | None
+    arguments: argparse.Namespace, until: Callable[[Config], str] | None = None
 ) -> tuple[Config, dict[str, artifacts.Artifact]]:
     config, root = configuration(arguments)
+    components = build(config, arguments.beam_args)
+    keys, rerun = ([until(config)], []) if until else chosen(components, arguments)
     if arguments.beam_args:
         from preprocessing.beam_run import pipeline_options
 
         pipeline_options(arguments.beam_args)  # a misspelt option is a mistake even if there is nothing to do
     root.mkdir(parents=True, exist_ok=True)
     artifacts.write_whole(root / "config.toml", dump(config))
-    key = until(config) if until else None
-    return config, runner.run(build(config, arguments.beam_args), root.absolute(), key)
+    return config, runner.run(components, root.absolute(), keys, rerun, arguments.command_line)
 
 
 def repeated(arguments: argparse.Namespace) -> list[str]:
@@ -73,11 +108,22 @@ def repeated(arguments: argparse.Namespace) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    config, done = _execute(arguments, until=None)
+    config, done = _execute(arguments)
+    if arguments.until is not None:
+        for component in build(config):
+            if arguments.until in (component.name, component.key):
+                _print_figures(done[component.key])
+        return
     load_tensorflow()
     from pipeline.report import final_report
 
     print(final_report(config, done, repeated(arguments)))
+
+
+def _print_figures(artifact: artifacts.Artifact) -> None:
+    for name, value in status.numbers(artifact.metrics).items():
+        print(f"{name}\t{value}")
+    print(artifact.path)
 
 
 def stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
@@ -85,21 +131,19 @@ def stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None
 
     def execute(arguments: argparse.Namespace) -> None:
         config, done = _execute(arguments, until)
-        artifact = done[until(config)]
-        for name, value in status.numbers(artifact.metrics).items():
-            print(f"{name}\t{value}")
-        print(artifact.path)
+        _print_figures(done[until(config)])
 
     return execute
 
 
 def _status(arguments: argparse.Namespace) -> None:
     config, root = configuration(arguments)
-    states = runner.inspect(build(config), root)
+    states = inspect(build(config), root)
     print(status.table(states))
     headline = status.headline(states)
-    if headline:
-        print(f"\n{headline}")
+    for text in ([headline] if headline else [], status.reasons(states)):
+        if text:
+            print("\n" + "\n".join(text))
 
 
 def positive(text: str) -> int:
@@ -130,12 +174,15 @@ def _translate(arguments: argparse.Namespace) -> None:
     config, root = configuration(arguments)
     if arguments.endpoint and arguments.n_best is not None:
         raise UsageError("--n-best: expected none with --endpoint, which gives the best translation")
-    trained = None if arguments.model or arguments.endpoint else _trained(config, root, arguments)
-    if arguments.file == "-":
-        _translate_lines(config, trained, arguments, sys.stdin.buffer)
-    else:
-        with Path(arguments.file).open("rb") as source:
-            _translate_lines(config, trained, arguments, source)
+    with ExitStack() as held:
+        trained = None
+        if not (arguments.model or arguments.endpoint):
+            made = _trained(config, root, arguments)
+            for artifact in made:
+                held.enter_context(artifacts.reading(artifact))
+            trained = tuple(artifact.path for artifact in made)
+        source = sys.stdin.buffer if arguments.file == "-" else held.enter_context(Path(arguments.file).open("rb"))
+        _translate_lines(config, trained, arguments, source)
 
 
 def _translate_lines(
@@ -157,24 +204,24 @@ def _translate_lines(
     translate_lines(signatures, source, sys.stdout, n_best=arguments.n_best, batch_size=batch_size)
 
 
-def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple[Path, ...]:
-    """The folders of Transform, of the model and, if there is one, of the shortlist; never makes them.
+def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> list[artifacts.Artifact]:
+    """The artifacts of Transform, of the model and, if there is one, of the shortlist; never makes them.
 
     Raises:
         UsageError: One is not there; the message has the command that makes it.
     """
     model = model_key(config)
     makers = {"Transform": "train", model: "train", **dict.fromkeys(shortlist_keys(config), "evaluate")}
-    states = {state.component: state for state in runner.inspect(build(config), root)}
-    paths = []
+    states = {state.component: state for state in inspect(build(config), root)}
+    found = []
     for key, command in makers.items():
         state = states[key]
         if state.state != "up to date" or state.artifact is None:
             line = shlex.join(["heliograph", command, *repeated(arguments)])
             what = "shortlist" if command == "evaluate" else "trained model"
             raise UsageError(f"{root}: no {what} of this configuration ({states[key].state}); {command} it: {line}")
-        paths.append(state.artifact.path)
-    return tuple(paths)
+        found.append(state.artifact)
+    return found
 
 
 COMMANDS = {
@@ -182,6 +229,7 @@ COMMANDS = {
         summary="execute every component in order, skipping what is up to date, and report",
         example="heliograph run dates --set training.epochs=3",
         execute=_run,
+        add_arguments=add_choice,
         takes_beam_args=True,
     ),
     "preprocess": Command(

@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.component import Component, Execute
 from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
-from pipeline.runner import Component, Execute
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
@@ -30,7 +30,13 @@ from pipeline.training_config import TrainingConfig
 PUSHED_FILE = "pushed.json"
 """Where the Pusher notes what it published."""
 
-_DEFAULTS = {
+LOGS = "logs"
+"""Folder of a Trainer's TensorBoard logs."""
+
+CHECKPOINTS = "checkpoints"
+"""Folder from which a Trainer's next execution goes on."""
+
+DEFAULTS = {
     "source": TextSection(),
     "target": TextSection(),
     "vocabulary": VocabularySection(),
@@ -41,6 +47,7 @@ _DEFAULTS = {
     "evaluation": EvaluationConfig(),
     "serving": ServingConfig(),
 }
+"""Sections of the configuration by name, as they are if nothing is set."""
 
 
 def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...]:
@@ -87,17 +94,18 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         "fractions": [data.validation_fraction, data.test_fraction],
         "shards": data.shards,
     }
+    packages = ["tensorflow-text"]  # normalises
     if data.builtin is not None:
         # The corpora are made from the CLDR data in these packages.
-        package = {"dates": "babel", "emoji": "emoji"}[data.builtin]
         parameters |= {
             "builtin": data.builtin,
             "options": getattr(data, data.builtin).model_dump(),
-            "package": f"{package} {importlib.metadata.version(package)}",
         }
+        packages.append({"dates": "babel", "emoji": "emoji"}[data.builtin])
     return Component(
         name="ExampleGen",
         version=2,
+        packages=exactly(*packages),
         parameters=parameters,
         external_files=lambda: external_files(data),
         execute=_with_tensorflow(execute),
@@ -113,6 +121,7 @@ def _transform(config: Config, beam_args: Sequence[str]) -> Component:
     return Component(
         name="Transform",
         version=2,
+        packages=exactly("tensorflow-text", "sentencepiece"),
         inputs=("ExampleGen",),
         parameters={
             "source": config.source.model_dump(),
@@ -171,7 +180,13 @@ def _ensembler(config: Config) -> Component:
 
         return join_models([inputs[key] for key in keys], inputs["Transform"], output)
 
-    return Component(name="Ensembler", version=1, inputs=("Transform", *keys), execute=_with_tensorflow(execute))
+    return Component(
+        name="Ensembler",
+        version=1,
+        packages=series("keras"),
+        inputs=("Transform", *keys),
+        execute=_with_tensorflow(execute),
+    )
 
 
 def _trainer(config: Config, seed: int | None = None) -> Component:
@@ -188,11 +203,13 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
     return Component(
         name="Trainer",
         variant="" if seed is None else f"seed {seed}",
-        version=3,
+        version=4,
+        packages=series("tensorflow", "keras"),  # hours of work: what a patch mends is not worth them
         inputs=("Transform",),
         parameters=parameters,
         execute=_with_tensorflow(execute),
-        resumes_from="checkpoints",
+        resumes_from=CHECKPOINTS,
+        timed=LOGS,
     )
 
 
@@ -207,7 +224,8 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=3,
+        version=4,
+        packages=series("tensorflow", "keras") | exactly("sacrebleu", "rapidfuzz"),
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),
@@ -231,7 +249,8 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=3,
+        version=4,
+        packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
         execute=_with_tensorflow(execute),
@@ -247,6 +266,7 @@ def _infra_validator(config: Config) -> Component:
     return Component(
         name="InfraValidator",
         version=1,
+        packages=exactly("tensorflow", "tensorflow-text"),
         inputs=("Exporter",),
         parameters={"name": config.name},
         execute=_with_tensorflow(execute),
@@ -271,8 +291,22 @@ def _pusher(config: Config) -> Component:
 
 def is_published(pusher_dir: Path) -> bool:
     """Whether the version that `push_model` published is still there, be it or not the newest: a rollback stands."""
-    published = Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
-    return published.is_dir()
+    return published_in(pusher_dir).is_dir()
+
+
+def published_in(pusher_dir: Path) -> Path:
+    """The folder of the version that `push_model` published."""
+    return Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
+
+
+def exactly(*distributions: str) -> dict[str, str]:
+    """Their installed versions: for what may come out differently with any other."""
+    return {name: importlib.metadata.version(name) for name in distributions}
+
+
+def series(*distributions: str) -> dict[str, str]:
+    """Their installed versions, major.minor: for what is not made anew because of a patch."""
+    return {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in distributions}
 
 
 def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
@@ -280,7 +314,7 @@ def _sections(config: Config, *names: str) -> tuple[Config, dict[str, Any]]:
 
     What a component cannot see it cannot depend on, so its fingerprint is complete.
     """
-    hidden = {name: default for name, default in _DEFAULTS.items() if name not in names}
+    hidden = {name: default for name, default in DEFAULTS.items() if name not in names}
     return config.model_copy(update=hidden), {name: getattr(config, name).model_dump() for name in names}
 
 

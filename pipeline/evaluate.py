@@ -32,9 +32,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Score the test split, greedily and with the configured beam, in the precision that the model is served in.
 
-    Writes `evaluation.json` (figures, and for each score its track and sacrebleu signature where it has them, see
-    `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and all references, of
-    every test source, after normalisation).
+    Writes `evaluation.json` (figures, but not how long it took, and for each score its track and sacrebleu signature
+    where it has them, see `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and
+    all references, of every test source, after normalisation).
 
     Returns:
         The figures alone: `sentences` is the number of different sources, `references` that of their references.
@@ -76,7 +76,7 @@ def evaluate(
     )
     write_whole(output_dir / TRANSLATIONS_FILE, "".join(f"{row}\n" for row in rows))
     report: dict[str, Any] = {
-        "figures": figures,
+        "figures": {name: value for name, value in figures.items() if not name.endswith("seconds")},
         "tracks": {name: found.track for name, found in scores.items() if found.track},
         "signatures": {name: found.signature for name, found in scores.items() if found.signature},
         "beam_size": config.search.beam_size,

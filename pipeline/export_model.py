@@ -12,6 +12,7 @@ from pipeline.components import PUSHED_FILE
 from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
+from pipeline.lineage import for_card
 from pipeline.model_files import build_translator, load_model, vocabulary_hashes
 from preprocessing.errors import DataError
 from serving.export import export, newest_version
@@ -60,6 +61,7 @@ def export_model(
         "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
         "vocabularies": vocabulary_hashes(transform_dir),
         "versions": versions(),
+        "lineage": for_card(output_dir.name, [path for path in (*parts, shortlist_dir) if path is not None]),
     }
     version = export(
         translator, output_dir / config.name, [(source, reference) for source, _, _, reference, *_ in columns], card

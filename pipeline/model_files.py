@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -82,12 +83,28 @@ def _policy(precision: Precision) -> str:
 
 
 def save_model(model: Seq2Seq, directory: Path, transform_dir: Path) -> None:
-    """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole."""
+    """Write `model.keras` and the fingerprints of its vocabularies; each file appears whole.
+
+    The same weights give the same bytes.
+    """
     fingerprints = vocabulary_hashes(transform_dir)
     write_whole(directory / VOCABULARIES_FILE, json.dumps(fingerprints, indent=2) + "\n")
     aside = directory / f".partial-{os.getpid()}-{MODEL_FILE}"
     keras.saving.save_model(model, aside, include_optimizer=False)
+    _forget_time(aside)
     aside.rename(directory / MODEL_FILE)
+
+
+def _forget_time(path: Path) -> None:
+    """Writes a Keras archive again without the times of saving, within it and in its directory."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(parts["metadata.json"])
+    del metadata["date_saved"]
+    parts["metadata.json"] = json.dumps(metadata).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def vocabulary_hashes(transform_dir: Path) -> dict[str, str]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.components import trainer_keys
+from pipeline.components import LOGS, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.figures import FIGURES, shown
-from pipeline.train import LOGS
 from serving.export import newest_version
 
 _FED = {

@@ -2,15 +2,17 @@
 
 import argparse
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import runner, status
+from pipeline import artifacts, status
 from pipeline.commands import Command, configuration, positive, repeated, stage
 from pipeline.components import build
 from pipeline.config_files import presets
 from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
+from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
 
@@ -157,7 +159,8 @@ def _serve(arguments: argparse.Namespace) -> None:
     names = [name for name, _ in arguments.label]
     if len(set(names)) < len(names):
         raise UsageError(f"--label: expected each name once, got {', '.join(names)}")
-    base_dir = _served(arguments).resolve()
+    base_dir, artifact = _served(arguments)
+    base_dir = base_dir.resolve()
     load_tensorflow()
     from pipeline.serve_model import serve_model
     from serving.server.batching import BatchingOptions
@@ -168,13 +171,18 @@ def _serve(arguments: argparse.Namespace) -> None:
         batching["num_batch_threads"] = arguments.threads
     model = Model(name=base_dir.name, base_dir=base_dir, labels=dict(arguments.label), **given("latest"))
     options = given("host", "rest_port", "grpc_port", "rest_timeout", "max_request_bytes", "max_rows", "threads")
-    serve_model(
-        ServeOptions(models=(model,), batching=BatchingOptions(**batching) if arguments.batching else None, **options)
-    )
+    with artifacts.reading(artifact) if artifact else nullcontext():
+        serve_model(
+            ServeOptions(
+                models=(model,), batching=BatchingOptions(**batching) if arguments.batching else None, **options
+            )
+        )
 
 
-def _served(arguments: argparse.Namespace) -> Path:
+def _served(arguments: argparse.Namespace) -> tuple[Path, artifacts.Artifact | None]:
     """The folder of the versions: CONFIG itself, where it is one; where they are pushed to; or the last export's.
+
+    An export is an artifact, which is read as long as it is served.
 
     Raises:
         UsageError: nothing was exported; the message has the command that does it.
@@ -183,16 +191,16 @@ def _served(arguments: argparse.Namespace) -> Path:
     if arguments.config not in presets() and folder.is_dir():
         if arguments.overrides or arguments.root:
             raise UsageError(f"{arguments.config}: a folder of versions: expected neither --set nor --root with it")
-        return folder
+        return folder, None
     config, root = configuration(arguments)
     if config.serving.push_to is not None:
-        return Path(config.serving.push_to, config.name)
-    states = {state.component: state for state in runner.inspect(build(config), root)}
+        return Path(config.serving.push_to, config.name), None
+    states = {state.component: state for state in inspect(build(config), root)}
     artifact = states["Exporter"].artifact
     if artifact is None or states["Exporter"].state == "outdated":
         command = shlex.join(["heliograph", "export", *repeated(arguments)])
         raise UsageError(f"{root}: no SavedModel of this configuration; make one: {command}")
-    return artifact.path / config.name
+    return artifact.path / config.name, artifact
 
 
 SERVING_COMMANDS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.artifacts import Artifact
 from pipeline.figures import FIGURES, shown
-from pipeline.runner import State
+from pipeline.plan import State
 
 _HEADER = ("component", "state", "id", "age", "from", "metrics")
 _SHOWN_METRICS = 4
@@ -25,6 +25,15 @@ def table(states: Sequence[State], now: datetime | None = None) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def reasons(states: Sequence[State]) -> list[str]:
+    """Why components are not up to date, one line for each that there is something of; what follows is left out."""
+    return [
+        f"{state.component} {state.state}: {state.reason}"
+        for state in states
+        if state.artifact is not None and state.reason and not state.awaits
+    ]
 
 
 def headline(states: Sequence[State]) -> str | None:

@@ -19,6 +19,7 @@ from pipeline import devices
 from pipeline.artifacts import write_whole
 from pipeline.callbacks import Progress, TensorBoard
 from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, as_array, read_arrays
+from pipeline.components import CHECKPOINTS, LOGS
 from pipeline.config import Config
 from pipeline.figures import FIGURES, shown
 from pipeline.input_data import Batching, batches, count_batches, texts
@@ -30,8 +31,6 @@ from preprocessing.errors import DataError
 
 log = logging.getLogger("heliograph.train")
 
-LOGS = "logs"
-CHECKPOINTS = "checkpoints"
 HISTORY_FILE = "history.json"
 SAMPLES = 10
 """Validation sentences that TensorBoard shows translated after each epoch."""

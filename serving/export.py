@@ -1,18 +1,17 @@
 """Writes a translator as a version of a servable that TF Serving picks up."""
 
-import json
-import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 
+from serving.aside import folder_aside
+from serving.model_card import write_card
 from serving.predictions import warmup_logs, write_warmup
 from serving.translator import Translator
-
-CARD_FILE = Path("assets.extra", "model_card.json")
 
 
 def versions_of(base_dir: Path) -> list[Path]:
@@ -69,15 +68,20 @@ def export(
         The new version's folder.
     """
     base_dir.mkdir(parents=True, exist_ok=True)
-    # A name that no other process has, on this machine or another.
-    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=base_dir))
-    aside = folder / "version"
-    try:
+    with folder_aside(base_dir) as folder:
+        aside = folder / "version"
         # Custom gradients are of no use to a server.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(translator, str(aside), signatures=translator.signatures(), options=options)
+        _name_by_content(aside / "fingerprint.pb")
         write_warmup(warmup_logs(translator, base_dir.name, examples), aside)
-        (aside / CARD_FILE).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_card(aside, card)
         return rename_to_next(aside, base_dir)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name_by_content(path: Path) -> None:
+    """Replaces the random identifier of a SavedModel's fingerprint by one that follows from its hashes."""
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    fingerprint.uuid = ""
+    fingerprint.uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, fingerprint.SerializeToString(deterministic=True).hex()))
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))

@@ -7,9 +7,9 @@ server never sees its current version vanish, and the history stays in order.
 
 import filecmp
 import shutil
-import tempfile
 from pathlib import Path
 
+from serving.aside import folder_aside
 from serving.export import rename_to_next, versions_of
 
 
@@ -29,19 +29,12 @@ def push(version: Path, base_dir: Path, keep: int) -> Path:
     base_dir.mkdir(parents=True, exist_ok=True)
     published = versions_of(base_dir)
     if not published or not same_files(published[-1], version):
-        # A name that no other process has, on this machine or another.
-        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=base_dir))
-        aside = folder / version.name
-        try:
-            shutil.copytree(version, aside)
-            published.append(rename_to_next(aside, base_dir))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with folder_aside(base_dir) as folder:
+            shutil.copytree(version, folder / version.name)
+            published.append(rename_to_next(folder / version.name, base_dir))
     for old in versions_of(base_dir)[:-keep]:
-        # Out of sight at once, so that no server loads half of it.
-        hidden = Path(tempfile.mkdtemp(prefix=".old-", dir=base_dir))
-        old.rename(hidden / old.name)
-        shutil.rmtree(hidden)
+        with folder_aside(base_dir) as folder:
+            old.rename(folder / old.name)  # out of sight at once, so that no server loads half of it
     return published[-1]
 
 

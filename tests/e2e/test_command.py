@@ -142,6 +142,20 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
         assert [path.name for path in (folder / "srv" / "my").iterdir()] == ["1"]
         if state == "up to date":
             shutil.rmtree(folder / "srv")
+    (pusher,) = (folder / "runs/my/Pusher").iterdir()
+    told = heliograph("lineage", "srv/my/1", "--json", cwd=folder)
+    assert told.returncode == 0, told.stderr
+    lineage = json.loads(told.stdout)
+    assert lineage["start"] == f"Pusher/{pusher.name}"
+    components = {name.split("/")[0]: node for name, node in lineage["artifacts"].items()}
+    assert components.keys() >= {"ExampleGen", "Transform", "Trainer", "Evaluator", "Exporter", "InfraValidator"}
+    digest = hashlib.sha256((folder / "words.txt").read_bytes()).hexdigest()
+    assert components["ExampleGen"]["external_files"]["source[0] words.txt"] == digest
+    assert components["Pusher"]["command"].startswith("heliograph push my.toml --set=model.hidden_size=16")
+    shutil.copytree(folder / "srv/my/1", folder / "elsewhere/1")
+    (folder / "elsewhere/1/variables/variables.index").write_bytes(b"")
+    told = heliograph("lineage", "elsewhere/1", cwd=folder)
+    assert told.returncode == 0 and "told by the model card" in told.stdout and digest[:12] in told.stdout
     answer = heliograph("rollback", "srv/my", cwd=folder)
     assert answer.returncode == 2 and "expected an older version" in answer.stderr
 

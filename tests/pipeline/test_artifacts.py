@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline import artifacts, origin
 from pipeline.locks import exclusive
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -24,6 +25,8 @@ def publish(path, ended=NOW, **metrics):
         metrics=metrics,
         started=NOW,
         ended=ended,
+        command="heliograph train my.toml",
+        timed="timed",
     )
 
 
@@ -45,6 +48,8 @@ def test_manifest_tells_everything(tmp_path):
     digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
     assert document["outputs"] == {"logs/model.txt": {"sha256": digest, "bytes": 5}}
     assert {"python", "tensorflow", "keras", "beam"} <= document["versions"].keys()
+    assert document["code"] == origin.code_hash() and len(document["code"]) == 64
+    assert document["command"] == "heliograph train my.toml" and document["platform"]
     assert document["started"] == "2026-01-02T00:00:00Z"
     assert sorted(item.name for item in made.path.iterdir()) == ["logs", "manifest.json"]
 
@@ -59,24 +64,31 @@ def test_fingerprint_is_of_contents(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"component": "Trainer"}', "\x00"])
-def test_corrupt_manifest_is_no_artifact(tmp_path, caplog, text):
+def test_corrupt_manifest_is_no_artifact(tmp_path, text):
     path = make(tmp_path).path
     (path / "manifest.json").write_text(text)
-    assert artifacts.find(tmp_path, "Trainer", path.name) is None
-    assert len(caplog.records) == 1 and str(path / "manifest.json") in caplog.text
+    assert artifacts.find(tmp_path, "Trainer", path.name) is None and not artifacts.find_all(tmp_path, "Trainer")
+    with pytest.raises(artifacts.DamagedArtifactError, match=f"^{path}/manifest.json: not a readable manifest"):
+        artifacts.read(path)
 
 
-def test_lost_truncated_or_foreign_outputs_are_no_artifact(tmp_path, caplog):
+def test_lost_truncated_or_foreign_outputs_are_no_artifact(tmp_path):
+    def check(path, message):
+        assert artifacts.find(tmp_path, "Trainer", path.name) is None
+        with pytest.raises(artifacts.DamagedArtifactError, match=message):
+            artifacts.read(path)
+
     path = make(tmp_path).path
     (path / "logs" / "model.txt").write_text("hello, appended")
     assert artifacts.find(tmp_path, "Trainer", path.name) is not None
     (path / "logs" / "model.txt").write_text("hell")
-    assert artifacts.find(tmp_path, "Trainer", path.name) is None
+    check(path, "logs/model.txt: lost or truncated")
     (path / "logs" / "model.txt").unlink()
-    assert artifacts.find(tmp_path, "Trainer", path.name) is None
+    check(path, "logs/model.txt: lost or truncated")
     copied = make(tmp_path, "a" * 12).path.rename(tmp_path / "Trainer" / ("b" * 12))
-    assert artifacts.find(tmp_path, "Trainer", copied.name) is None
-    assert len(caplog.records) == 3
+    check(copied, "belongs to Trainer aaaaaaaaaaaa")
+    shutil.copytree(make(tmp_path, "c" * 12).path, tmp_path / "Exporter" / ("c" * 12))
+    assert artifacts.find(tmp_path, "Exporter", "c" * 12) is None
 
 
 def test_prepare_clears_what_a_crash_left(tmp_path):

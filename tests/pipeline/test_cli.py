@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, commands
+from pipeline import cli, commands, lineage_commands
 from pipeline.config import load
 from pipeline.runner import Component
 from preprocessing.errors import DataError
@@ -77,7 +77,8 @@ def test_run_reports_and_then_skips(calls, capsys, tmp_path):
     names = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"]
     assert out == f"report of dates (dates): {', '.join(names)}\n"
     assert calls == names
-    assert err.splitlines()[0] == "ExampleGen      running…" and len(err.splitlines()) == 14
+    assert err.splitlines()[:7] == [f"{name:<14}  runs: never executed" for name in names]
+    assert err.splitlines()[7] == "ExampleGen      running…" and len(err.splitlines()) == 7 + 14
     assert load(str(tmp_path / "runs" / "dates" / "config.toml")) == load("dates")
     assert cli.main(["run", "dates"]) == 0
     assert calls == names and "Exporter        up to date (" in capsys.readouterr().err
@@ -93,6 +94,28 @@ def test_stages_run_what_they_need_and_print_where_it_is(calls, capsys, tmp_path
     assert calls[5:] == ["--runner=FlinkRunner", "StatisticsGen"]
 
 
+def test_until_and_rerun_choose_what_is_executed(calls, capsys, monkeypatch):
+    monkeypatch.setattr(lineage_commands, "build", commands.build)
+    assert cli.main(["run", "dates", "--until", "Transform"]) == 0
+    assert calls == ["ExampleGen", "Transform"]
+    assert capsys.readouterr().out.splitlines()[0] == "perplexity\t1.5"
+    assert cli.main(["plan", "dates", "--rerun", "Transform", "--until", "Trainer"]) == 0
+    plan, err = capsys.readouterr()
+    assert err == "" and plan.splitlines()[1:] == ["Transform   runs: asked for", "Trainer     runs: never executed"]
+    assert cli.main(["run", "dates", "--rerun", "ExampleGen", "--rerun", "Transform", "--until=Trainer"]) == 0
+    assert calls[2:] == ["ExampleGen", "Transform", "Trainer"]
+    capsys.readouterr()
+    for arguments, message in (
+        (["--until", "Trainr"], "--until Trainr: no component of this configuration; did you mean Trainer?"),
+        (["--rerun", "trainer seed 1"], "--rerun trainer seed 1: no component"),
+        (["--rerun", "Exporter", "--until", "Trainer"], "--rerun Exporter: expected a component that --until Trainer"),
+    ):
+        for command in ("run", "plan"):
+            assert cli.main([command, "dates", *arguments]) == 2
+            assert message in capsys.readouterr().err
+    assert len(calls) == 5
+
+
 def test_status_executes_nothing(calls, capsys, tmp_path):
     assert cli.main(["status", "dates"]) == 0
     assert capsys.readouterr().out.count("missing") == 7 and list(tmp_path.iterdir()) == []
@@ -102,6 +125,7 @@ def test_status_executes_nothing(calls, capsys, tmp_path):
     rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "up to date" in rows["Transform"] and "built-in dates" in rows["ExampleGen"]
     assert "outdated" in rows["Trainer"] and "perplexity 1.5" in rows["Trainer"]
+    assert "Trainer outdated: training.epochs 5 -> 1" in rows
 
 
 def fake_translate(monkeypatch):

@@ -83,10 +83,11 @@ def test_in_order_and_then_not_again(bench, root, caplog):
     assert result["Show"].metrics == {"characters": 6, "inputs": ["Count"]}
     assert result["Show"].path == root / "Show" / result["Show"].id and len(result["Show"].id) == 12
     lines = caplog.messages
-    assert lines[0] == "Read   running…" and lines[1].startswith("Read   done in 0.") and len(lines) == 8
+    assert lines[:4] == [f"{name:<5}  runs: never executed" for name in result]
+    assert lines[4] == "Read   running…" and lines[5].startswith("Read   done in 0.") and len(lines) == 12
     caplog.clear()
     assert bench.run(root) == ([], result)
-    assert caplog.messages[1] == f"Count  up to date ({result['Count'].id})"
+    assert caplog.messages == [f"{name:<5}  up to date ({artifact.id})" for name, artifact in result.items()]
     # Nothing but artifacts is left: no lock, no file written aside.
     assert {item.name for item in root.rglob("*") if item.is_file()} == {"out.txt", "manifest.json"}
 
@@ -206,11 +207,12 @@ def test_what_resumes_is_not_said_to_start_afresh(root):
 
 
 def test_damage_is_repaired(bench, root, caplog):
+    caplog.set_level(logging.INFO, "heliograph")
     _, result = bench.run(root)
     (result["Count"].path / "manifest.json").write_text("{")
     (result["Count"].path / "rubbish").touch()
     assert bench.run(root)[0] == ["Count"]
-    assert "not a readable manifest" in caplog.text
+    assert "Count  runs: " in caplog.text and "not a readable manifest" in caplog.text
     assert not (result["Count"].path / "rubbish").exists()
 
 

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from pipeline import artifacts
-from pipeline.runner import State
+from pipeline.plan import State
 from pipeline.status import age, headline, numbers, table
 from tests.pipeline.test_artifacts import NOW
 
