@@ -129,8 +129,10 @@ class FiltersConfig(Section):
     """Longest target sentence of the training split, in words or characters."""
     max_length_ratio: float = Field(default=0.0, ge=0.0)
     """Training split: largest ratio of the longer side's length to the shorter side's, at least 1; 0 = no limit."""
-    drop_duplicates: bool = False
-    """Whether repetitions of a pair within the training split are dropped."""
+    drop_duplicates: Literal["none", "exact", "near"] = "none"
+    """Which repetitions of a pair within the training split are dropped: none; those that are equal after
+    normalisation; or near copies, too, which differ in case, punctuation, digits or white space only. Near copies of a
+    sentence are then in one split, also where no pair is dropped."""
     max_error_share: Share = 0.05
     """Share of broken lines (invalid UTF-8, NUL, empty, overlong, malformed) above which the run stops, 0 to 1."""
 

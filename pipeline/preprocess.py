@@ -33,7 +33,7 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     """Fetches what has to be downloaded and makes the examples.
 
     Returns:
-        Numbers of pairs: `read`, one per split, and `dropped`.
+        Numbers of pairs: `read` and `repeated`, one per split, and `dropped`.
 
     Raises:
         DataError: The data cannot be had or used.
@@ -59,7 +59,7 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     )
     counts = generate_examples(sources, options, str(output), beam_args)
     dropped = sum(entry["count"] for entry in counts["dropped"].values())
-    return {"read": counts["read"], **counts["kept"], "dropped": dropped}
+    return {"read": counts["read"], "repeated": counts["repeated"], **counts["kept"], "dropped": dropped}
 
 
 def pair_sources(data: DataConfig) -> list[PairSource]:

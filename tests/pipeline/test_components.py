@@ -32,7 +32,7 @@ def test_inputs_come_first():
     [
         ("data.dates.count=10", ["ExampleGen"]),
         ("data.shards=2", ["ExampleGen", "Transform"]),
-        ("filters.drop_duplicates=true", ["ExampleGen"]),
+        ("filters.drop_duplicates=exact", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
         ("source.lowercase=false", [name for name in NAMES if name not in ("StatisticsGen", "InfraValidator")]),
         ("model.hidden_size=7", ["Trainer"]),

@@ -33,12 +33,17 @@ def test_options_of_generate(monkeypatch, tmp_path, overrides, fractions):
 
     def generate_examples(sources, options, output, beam_args):
         seen.append((options, output, beam_args))
-        return {"read": 9, "kept": {"train": 5, "validation": 1, "test": 1}, "dropped": {"duplicate": {"count": 2}}}
+        return {
+            "read": 8,
+            "repeated": 1,
+            "kept": {"train": 5, "validation": 1, "test": 1},
+            "dropped": {"duplicate": {"count": 2}},
+        }
 
     monkeypatch.setattr(preprocess, "generate_examples", generate_examples)
     config = load("dates", ["data.test_fraction=0.2", "filters.max_length_ratio=2", *overrides])
     metrics = preprocess.generate(config, tmp_path, ["--x"])
-    assert metrics == {"read": 9, "train": 5, "validation": 1, "test": 1, "dropped": 2}
+    assert metrics == {"read": 8, "repeated": 1, "train": 5, "validation": 1, "test": 1, "dropped": 2}
     options, output, beam_args = seen[0]
     assert (options.validation_fraction, options.test_fraction) == fractions
     assert (options.source_text.unit, options.filters.max_length_ratio, options.filters.max_source_length) == (
@@ -53,7 +58,7 @@ def test_downloads_only_without_a_directory(monkeypatch, tmp_path):
     fetched = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(preprocess, "fetch_files", lambda files, folder: fetched.append((len(files), folder)))
-    nothing = {"read": 0, "kept": {}, "dropped": {}}
+    nothing = {"read": 0, "repeated": 0, "kept": {}, "dropped": {}}
     monkeypatch.setattr(preprocess, "generate_examples", lambda *arguments: nothing)
     preprocess.generate(load("multi30k-de-en-tutorial", ["data.directory=/d"]), tmp_path, ())
     assert fetched == []

@@ -2,13 +2,18 @@ import gzip
 import json
 import logging
 import os
+import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
-from preprocessing import reading
+from preprocessing import reading, tally
+from preprocessing.beam_run import run
 from preprocessing.corpora import FilePairs, PairSource, Tsv
 from preprocessing.dates import Dates
 from preprocessing.emoji_names import EmojiNames
@@ -91,7 +96,7 @@ def test_every_reason_is_counted(tmp_path: Path) -> None:
         b"x" * 201 + b"\ty",
         b"Gut\tGOOD",
     ]
-    limits = FilterOptions(max_source_length=3, max_target_length=4, max_length_ratio=2.0, drop_duplicates=True)
+    limits = FilterOptions(max_source_length=3, max_target_length=4, max_length_ratio=2.0, drop_duplicates="exact")
     options = GenerateOptions(
         validation_fraction=0, test_fraction=0, max_error_share=0.6, max_line_bytes=200, filters=limits, shards=1
     )
@@ -127,6 +132,50 @@ def test_given_splits_take_precedence(tmp_path: Path) -> None:
     assert texts(tmp_path / "out", "validation") == {("zwei", "two")}
     assert [record.target for record in records(tmp_path / "out", "test")] == ["three!", "three!"]
     assert counts["dropped"]["source_in_other_split"]["count"] == 3
+
+
+def test_domains_weights_and_near_copies(tmp_path: Path) -> None:
+    """Two corpora; what is said of them reaches the records, and what was read and repeated was kept or dropped."""
+    one = [(f"satz {'abcdefghij'[n % 10] * (1 + n // 10)}", "sentence") for n in range(200)]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    files(tmp_path / "one", "a", [*one, ("Satz a!", "Sentence..."), ("SATZ a", "sentence")])
+    files(tmp_path / "two", "b", [(f"ruf {source}", target) for source, target in one] + [("satz  B 7", "Sentence 8")])
+    sources = [
+        FilePairs(f"{tmp_path}/one/*.de", f"{tmp_path}/one/*.en", weight=2.5, domain="law"),
+        FilePairs(f"{tmp_path}/two/*.de", f"{tmp_path}/two/*.en", weight=0.5),
+    ]
+    options = GenerateOptions(validation_fraction=0.1, filters=FilterOptions(drop_duplicates="near"), shards=1)
+    counts = generate_examples(sources, options, str(tmp_path / "out"))
+    dropped = {reason: entry["count"] for reason, entry in counts["dropped"].items()}
+    assert counts["read"] + counts["repeated"] == sum(counts["kept"].values()) + sum(dropped.values())
+    assert counts["read"] == 403
+    assert dropped["duplicate"] == 1
+    assert dropped["near_duplicate"] == 2
+    train = records(tmp_path / "out", "train")
+    assert len({record.key for record in train}) == len(train) == counts["kept"]["train"]
+    times = Counter((record.source, record.domain) for record in train)
+    assert {times[key] for key in times if key[1] == "law"} == {2, 3}
+    assert {times[key] for key in times if key[1] != "law"} == {1}
+    assert 0 < counts["repeated"] - sum(1 for key in times if key[1] == "law") < len(times)
+    held_out = [record for split in ("validation", "test") for record in records(tmp_path / "out", split)]
+    assert {record.domain for record in held_out} == {"law", ""}
+    assert len({record.source for record in held_out}) == len(held_out), "evaluation splits are not weighted"
+
+
+def test_near_copies_are_in_one_split(tmp_path: Path) -> None:
+    pairs = [(f"{word} {mark} {n}", "x") for n, word in enumerate(["haus", "hund", "katze"] * 30) for mark in ".!"]
+    sources = [files(tmp_path, "a", pairs), files(tmp_path, "test", [("Katze ...", "cat")], "test")]
+    filters = FilterOptions(drop_duplicates="near")
+    # With this salt "haus" belongs to training and "hund" to validation.
+    options = GenerateOptions(validation_fraction=0.5, test_fraction=0, salt="2", filters=filters)
+    counts = generate_examples(sources, options, str(tmp_path / "out"))
+    found = {split: {source[:4] for source, _ in texts(tmp_path / "out", split)} for split in counts["kept"]}
+    assert found == {"train": {"haus"}, "validation": {"hund"}, "test": {"katz"}}
+    assert {reason: entry["count"] for reason, entry in counts["dropped"].items()} == {
+        "source_in_other_split": 60,
+        "near_duplicate": 59,
+    }
 
 
 def test_split_by_hash_keeps_a_source_together(tmp_path: Path) -> None:
@@ -182,7 +231,7 @@ def test_same_bytes_for_any_workers_and_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sources = mixed_sources(tmp_path)
-    options = GenerateOptions(shards=3, max_error_share=0.5, filters=FilterOptions(drop_duplicates=True))
+    options = GenerateOptions(shards=3, max_error_share=0.5, filters=FilterOptions(drop_duplicates="exact"))
     generate_examples(sources, options, str(tmp_path / "one"))
     expected = content(tmp_path / "one")
     assert len(expected) == 6
@@ -192,6 +241,72 @@ def test_same_bytes_for_any_workers_and_order(
     generate_examples(sources, options, str(tmp_path / "shuffled"))
     assert content(tmp_path / "shuffled") == expected
     assert capfd.readouterr().out == ""
+
+
+def read_with(sources: list[PairSource], block_bytes: int, beam_args: list[str], folder: Path) -> list[Any]:
+    """All that `ReadPairs` hands out, but for how many rows each part had."""
+
+    def build(pipeline: beam.Pipeline) -> None:
+        found = pipeline | reading.ReadPairs(sources, 50, block_bytes)
+        for name, elements in (("pairs", found[reading.PAIRS]), ("entries", found[tally.ENTRIES])):
+            written = beam.io.WriteToText(f"{folder}/{name}", num_shards=1)
+            _ = elements | f"Repr/{name}" >> beam.Map(repr) | f"Write/{name}" >> written
+
+    run(build, beam_args)
+    (pairs,), (entries,) = folder.glob("pairs-*"), folder.glob("entries-*")
+    rest = [line for line in entries.read_text().splitlines() if "kind='read'" not in line]
+    return [sorted(pairs.read_text().splitlines()), sorted(rest)]
+
+
+SIDE = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"a b", b"\xef\xbb\xbf", b"\xff", b"x" * 51]), max_size=20).map(
+    b"".join
+)
+
+
+# A pipeline takes a second: few examples, and test_line_blocks has many of the same kind.
+@settings(deadline=None, max_examples=4, phases=[Phase.generate])
+@given(SIDE, SIDE, st.integers(1, 30))
+def test_blocks_are_read_as_the_whole_file(
+    tmp_path_factory: pytest.TempPathFactory, source: bytes, target: bytes, block_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("blocks")
+    for name, content in (("a.de", source), ("a.en", target), ("b.de", b"x"), ("b.en", b"y"), ("a.tsv", source)):
+        (folder / name).write_bytes(content)
+    sources: list[PairSource] = [FilePairs(f"{folder}/*.de", f"{folder}/*.en"), Tsv(f"{folder}/a.tsv", "test")]
+    found = []
+    for size in (1 << 20, block_bytes):
+        (folder / str(size)).mkdir()
+        found.append(read_with(sources, size, [], folder / str(size)))
+    # What was read of a pair of files before their ends differ is of no use to anybody.
+    if any("kind='failed'" in line and "lines but" in line for line in found[0][1]):
+        found = [[line for line in entries if "kind='failed'" in line] for _, entries in found]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("beam_args", [[], TWO_PROCESSES], ids=["one worker", "two processes"])
+def test_blocks_give_the_same_bytes(tmp_path: Path, beam_args: list[str]) -> None:
+    chance = random.Random(1)
+    pairs = [(f"satz {chance.random()} " + "x " * chance.randrange(9), "y " * chance.randrange(99)) for _ in range(500)]
+    sources = [
+        files(tmp_path, "a", pairs),
+        tsv(tmp_path, "".join(f"{n}\t{n}\r\n" for n in range(300)).encode(), "test"),
+    ]
+    for block_bytes in (1 << 20, 777):
+        options = GenerateOptions(shards=3, max_error_share=0.5, block_bytes=block_bytes)
+        generate_examples(sources, options, str(tmp_path / f"out-{block_bytes}"), beam_args)
+    assert content(tmp_path / "out-777") == content(tmp_path / f"out-{1 << 20}")
+
+
+def test_blocks_of_files_that_do_not_fit(tmp_path: Path) -> None:
+    source = files(tmp_path, "a", [("eins", "one")] * 30)
+    (tmp_path / "a.en").write_bytes(b"one\n" * 29)
+    options = GenerateOptions(block_bytes=10)
+    with pytest.raises(DataError, match=r"a\.de has 30 lines but .*a\.en has 29;"):
+        generate_examples([source], options, str(tmp_path / "out"))
+    (tmp_path / "a.en").unlink()
+    (tmp_path / "a.en").mkdir()
+    with pytest.raises(DataError, match=r"a\.en: expected a file, found a directory"):
+        generate_examples([source], options, str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("beam_args", [[], TWO_PROCESSES], ids=["one worker", "two processes"])
