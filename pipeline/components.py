@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, EvaluationConfig, SearchConfig
+from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
@@ -87,6 +88,9 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         "fractions": [data.validation_fraction, data.test_fraction],
         "shards": data.shards,
     }
+    if data.corpora:
+        # The files' names and contents are in the fingerprint by themselves; a corpus may move to another folder.
+        parameters["corpora"] = [corpus.model_dump(exclude=set(CORPUS_PATH_KEYS)) for corpus in data.corpora]
     if data.builtin is not None:
         # The corpora are made from the CLDR data in these packages.
         package = {"dates": "babel", "emoji": "emoji"}[data.builtin]
@@ -97,7 +101,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         }
     return Component(
         name="ExampleGen",
-        version=2,
+        version=3,
         parameters=parameters,
         external_files=lambda: external_files(data),
         execute=_with_tensorflow(execute),

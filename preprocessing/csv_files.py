@@ -17,23 +17,31 @@ class Csv(Corpus):
     Attributes:
       path: path or glob, as in `corpora.FilePairs`.
       columns: of source and target: names in the header, or numbers from 1.
-      header: whether the first row of a file names its columns; it does where `columns` has a name.
+      header: whether the first row of a file names its columns; None: if `columns` has a name.
       delimiter: what separates the fields, one character.
       split: where the pairs go; None divides them by hash.
     """
 
     path: str
     columns: tuple[str | int, str | int] = (1, 2)
-    header: bool = False
+    header: bool | None = None
     delimiter: str = ","
     split: Split | None = None
 
     def __post_init__(self) -> None:
         """Checks that a header is there if a column is named."""
         super().__post_init__()
-        named = [column for column in self.columns if isinstance(column, str)]
-        if named and not self.header:
-            raise ValueError(f"header must be True where a column has a name, got False with {named[0]!r}")
+        if self.header is False and self._named:
+            raise ValueError(f"header must be True where a column has a name, got False with {self._named[0]!r}")
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first row of a file names its columns."""
+        return bool(self._named) if self.header is None else self.header
+
+    @property
+    def _named(self) -> list[str]:
+        return [column for column in self.columns if isinstance(column, str)]
 
     def shards(self) -> Sequence["CsvShard"]:
         """Finds the files; raises DataError when the pattern matches nothing."""
@@ -54,7 +62,7 @@ class CsvShard:
         places, width, read = _numbers(self.table.columns), 0, 0
         for line, found in _records(self.name, self.table.delimiter, max_line_bytes):
             read += 1
-            if self.table.header and read == 1:
+            if self.table.has_header and read == 1:
                 if not isinstance(found, list):
                     raise DataError(f"{self.name} line {line}: expected a header, found no readable row; correct it")
                 places, width = [_column(self.name, found, column) for column in self.table.columns], len(found)
@@ -64,7 +72,7 @@ class CsvShard:
                 yield Row(line, _bytes(self.table.delimiter.join(found)), b"", Reason.MALFORMED_ROW)
             else:
                 yield Row(line, _bytes(found[places[0]]), _bytes(found[places[1]]))
-        if self.alone and read <= self.table.header:
+        if self.alone and read <= self.table.has_header:
             raise DataError(f"{self.name} is empty; expected a table with columns for source and target")
 
 

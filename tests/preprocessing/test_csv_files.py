@@ -50,7 +50,7 @@ def test_every_row_has_an_outcome(path: Path) -> None:
         + b"v" * 101
         + b',long\r\nd"rei,three\r\n"open,end'
     )
-    found = rows(Csv(str(path), ("de", "en"), header=True), max_line_bytes=100)
+    found = rows(Csv(str(path), ("de", "en")), max_line_bytes=100)
     assert found == [
         Row(2, b"gut", b"good"),
         Row(3, b"allein", b"", Reason.MALFORMED_ROW),
@@ -77,7 +77,7 @@ def test_a_quote_that_is_never_closed_takes_no_more_than_a_line_may_have(path: P
 
 def test_columns(path: Path) -> None:
     path.write_bytes(b"id,en,de,en\n1,one,eins,uno\n")
-    assert rows(Csv(str(path), ("de", 2), header=True)) == [Row(2, b"eins", b"one")]
+    assert rows(Csv(str(path), ("de", 2))) == [Row(2, b"eins", b"one")]
     assert rows(Csv(str(path), (3, 2))) == [Row(1, b"de", b"en"), Row(2, b"eins", b"one")]
     assert [row.reason for row in rows(Csv(str(path), (3, 5)))] == [Reason.MALFORMED_ROW] * 2
     for column, told in (
@@ -86,9 +86,9 @@ def test_columns(path: Path) -> None:
         (5, "found only 'id'"),
     ):
         with pytest.raises(DataError, match=rf"a\.csv line 1: expected a column {column!r} in the header, {told}"):
-            rows(Csv(str(path), ("de", column), header=True))
+            rows(Csv(str(path), ("de", column)))
     with pytest.raises(ValueError, match="header must be True where a column has a name, got False with 'de'"):
-        Csv(str(path), ("de", "en"))
+        Csv(str(path), ("de", "en"), header=False)
 
 
 @pytest.mark.parametrize(("content", "header"), [(b"", False), (b"", True), (b"1,2\n", True)])
@@ -101,4 +101,4 @@ def test_no_rows(path: Path, content: bytes, header: bool) -> None:
 def test_a_header_that_cannot_be_read(path: Path) -> None:
     path.write_bytes(b'"a"b,c\n1,2\n')
     with pytest.raises(DataError, match=r"a\.csv line 1: expected a header, found no readable row"):
-        rows(Csv(str(path), ("a", "b"), header=True))
+        rows(Csv(str(path), ("a", "b")))
