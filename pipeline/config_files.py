@@ -21,8 +21,6 @@ PATH_KEYS = tuple(split + side for split in ("", "validation_", "test_") for sid
 CORPUS_PATH_KEYS = ("source", "target", "tsv", "csv", "jsonl", "tmx", "po")
 """Keys of its tables `[[data.corpora]]` that do."""
 
-_REMOTE = "://"  # gs://bucket/name and the like: never relative to a folder
-
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -86,7 +84,7 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
 
     def independent(key: str, path: str) -> str:
         relative = not path.startswith(("/", "~"))
-        if _REMOTE in path or (relative and ("directory" in resolved or fnmatch.filter(fetched, path))):
+        if is_remote(path) or (relative and ("directory" in resolved or fnmatch.filter(fetched, path))):
             return path
         return absolute(key, path)
 
@@ -96,6 +94,11 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
         for corpus in resolved.get("corpora", ())
     ]
     return resolved
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is like gs://bucket/name: read by Beam alone, and never relative to a folder."""
+    return "://" in path
 
 
 def base_of(keys: tuple[str, ...], document: Document) -> Path:

@@ -1,5 +1,6 @@
 """The section `[data]`, where sentence pairs come from, and `[filters]`, which of them are kept."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -91,7 +92,7 @@ class CorpusConfig(Section):
     """`csv`: columns of source and target, by name or by number from 1; default: [1, 2]."""
     header: bool | None = None
     """`csv`: whether the first row names the columns; default: whether `columns` has names."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1, pattern=r'^[^"\r\n]$')
+    delimiter: str | None = None
     """`csv`: what separates the fields; default: a comma."""
     keys: Texts | None = None
     """`jsonl`: keys of source and target, where dots lead into objects: ["translation.de", "translation.en"]; default:
@@ -102,7 +103,7 @@ class CorpusConfig(Section):
     """`po`: whether to translate to the language that the program is written in; default: false, from it."""
     weight: float = Field(default=1.0, gt=0.0, le=1000.0)
     """How often a pair of the training split stands in an epoch: 2 is twice, with 0.5 half of the pairs stand once."""
-    domain: str = Field(default="", pattern=r"^[\w.+-]{0,40}$")
+    domain: str = ""
     """What the corpus is about, such as "law", in letters, digits and ._+-: the evaluation tells domains apart."""
     split: Literal["train", "validation", "test"] | None = None
     """The split that the corpus is; default: all that the given splits leave over, divided by a stable hash."""
@@ -133,6 +134,10 @@ class CorpusConfig(Section):
                 'languages: expected the codes of two languages, source and target, such as ["de", "en"],'
                 f" got {list(self.languages) if self.languages else 'nothing'}"
             )
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise ValueError(f"delimiter: expected one character that is no quote or line end, got {self.delimiter!r}")
+        if not re.fullmatch(r"[\w.+-]{0,40}", self.domain):
+            raise ValueError(f"domain: expected at most 40 letters, digits and ._+-, got {self.domain!r}")
         if self.header is False and any(isinstance(column, str) for column in self.columns or ()):
             raise ValueError("header: expected true where columns are named, got false")
         if self.weight != 1.0 and self.split in ("validation", "test"):

@@ -8,11 +8,11 @@ import functools
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts import hash_file
-from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS
+from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS, is_remote
 from pipeline.data_config import DataConfig
 from preprocessing.errors import DataError
 
@@ -20,7 +20,7 @@ _WILDCARDS = "*?["
 
 
 def external_files(data: DataConfig) -> dict[str, str]:
-    """`KEY[INDEX] NAME` to SHA-256 of every file that the section `data` names.
+    """`KEY[INDEX] NAME` to SHA-256 of every file that the section `data` names; of a remote file its store's checksum.
 
     A key is such as `source[0] train.de.gz` or, of the second of `corpora`, `corpora.1.csv[0] manual.csv`.
 
@@ -32,12 +32,15 @@ def external_files(data: DataConfig) -> dict[str, str]:
     """
     hashes: dict[str, str] = {}
     checksums = {} if data.directory else {item.name: item.sha256 for item in data.download}
-    hash_once = functools.cache(hash_file)  # several corpora may be columns of one file
+    hash_once = functools.cache(_hash_one)  # several corpora may be columns of one file
     for key, pattern in _patterns(data):
         fetched = sorted(fnmatch.filter(checksums, pattern))
-        found = [(name, checksums[name]) for name in fetched] or [
-            (path.name, sha256) for path, sha256 in _hash_local(f"data.{key}", pattern, data.directory, hash_once)
-        ]
+        try:
+            found = [(name, checksums[name]) for name in fetched] or [
+                (os.path.basename(path), hash_once(path)) for path in _matching(f"data.{key}", pattern, data.directory)
+            ]
+        except OSError as error:
+            raise DataError(f"data.{key}: cannot read {error.filename}: {error.strerror}") from None
         hashes.update({f"{key}[{index}] {name}": sha256 for index, (name, sha256) in enumerate(found)})
     return hashes
 
@@ -53,6 +56,8 @@ def _patterns(data: DataConfig) -> Iterator[tuple[str, str]]:
 
 def locate(data: DataConfig, pattern: str) -> str:
     """The absolute path or pattern of a path in the section `data`, whose relative ones start from one folder."""
+    if is_remote(pattern):
+        return pattern
     return os.path.join(data.directory or str(cache_folder(data)), pattern)
 
 
@@ -71,10 +76,12 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph"
 
 
-def _hash_local(
-    key: str, pattern: str, directory: str | None, hash_one: Callable[[Path], str]
-) -> list[tuple[Path, str]]:
-    """Path and SHA-256 of the files that a local pattern matches, sorted by path."""
+def _matching(key: str, pattern: str, directory: str | None) -> list[str]:
+    """The files that a pattern matches, sorted by path."""
+    if is_remote(pattern):
+        from preprocessing.corpora import matching_files  # takes seconds, and local files do without
+
+        return matching_files(pattern)
     path = os.path.join(directory or "", pattern)
     # A name such as corpus[1].txt is a file before it is a pattern.
     paths = sorted(glob.glob(path)) or ([path] if os.path.exists(path) else [])
@@ -84,7 +91,16 @@ def _hash_local(
             f"{key}: {what}: {path}; check the path, or name the folder that has the file: "
             "--set data.directory=FOLDER (else relative paths start from the TOML's folder)"
         )
-    try:
-        return [(Path(item), hash_one(Path(item))) for item in paths]
-    except OSError as error:
-        raise DataError(f"{key}: cannot read {error.filename}: {error.strerror}") from None
+    return paths
+
+
+def _hash_one(path: str) -> str:
+    if is_remote(path):
+        from apache_beam.io.filesystem import BeamIOError
+        from apache_beam.io.filesystems import FileSystems
+
+        try:
+            return str(FileSystems.checksum(path))
+        except BeamIOError as error:
+            raise DataError(f"{path}: its checksum cannot be had ({' '.join(str(error).split())})") from error
+    return hash_file(Path(path))

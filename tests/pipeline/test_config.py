@@ -188,10 +188,16 @@ def test_mistakes_are_named(override, words):
         ("{csv='a', columns=[true, 1]}", "data.corpora.0.columns: expected two columns"),
         ("{csv='a', columns=[0, 1]}", "data.corpora.0.columns: expected columns to be numbered from 1"),
         ("{csv='a', columns=['x', 1], header=false}", "data.corpora.0.header: expected true where columns are named"),
-        ("{csv='a', delimiter='||'}", "data.corpora.0.delimiter: "),
+        (
+            "{csv='a', delimiter='||'}",
+            "data.corpora.0.delimiter: expected one character that is no quote or line end, got '||'",
+        ),
         ("{tsv='a', weight=0}", "data.corpora.0.weight: expected greater than 0, got 0"),
         ("{tsv='a', weight=2, split='test'}", 'data.corpora.0.weight: expected 1 with split = "test"'),
-        ("{tsv='a', domain='two words'}", "data.corpora.0.domain: "),
+        (
+            "{tsv='a', domain='two words'}",
+            "data.corpora.0.domain: expected at most 40 letters, digits and ._+-, got 'two words'",
+        ),
         ("{tsv='a', split='dev'}", "data.corpora.0.split: expected 'train', 'validation' or 'test', got \"dev\""),
         ("3", "data.corpora.0: expected a section, got 3"),
         ("{tsv='a', split='test'}", "data: expected one of source and target, tsv, or builtin"),

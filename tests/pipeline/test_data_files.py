@@ -8,6 +8,7 @@ from pipeline.artifacts import hash_file
 from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder, external_files, locate
 from preprocessing.errors import DataError
+from tests.remote_files import RemoteFileSystem
 
 
 def sha256(text):
@@ -51,6 +52,19 @@ def test_all_files_of_all_corpora_each_hashed_once(tmp_path, monkeypatch):
     (tmp_path / "c.po").unlink()
     with pytest.raises(DataError, match=r"data\.corpora\.3\.po: no such file: .*c\.po"):
         external_files(data)
+
+
+def test_remote_files_have_the_checksums_of_their_store(tmp_path):
+    for name in ("a.tsv", "b.tsv"):
+        (tmp_path / name).write_text(name)
+    data = DataConfig(tsv=f"remote://{tmp_path}/*.tsv", directory="/elsewhere")
+    assert locate(data, data.tsv) == data.tsv
+    checksums = {name: hashlib.md5(name.encode()).hexdigest() for name in ("a.tsv", "b.tsv")}
+    assert external_files(data) == {"tsv[0] a.tsv": checksums["a.tsv"], "tsv[1] b.tsv": checksums["b.tsv"]}
+    assert RemoteFileSystem.scheme() == "remote"
+    for path, told in ((f"remote://{tmp_path}/none", "no such file"), ("nowhere://x/y", "cannot be listed")):
+        with pytest.raises(DataError, match=told):
+            external_files(DataConfig(tsv=path))
 
 
 def test_missing_files(tmp_path):

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import json
 import logging
@@ -9,20 +10,25 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from backports import zstd
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from preprocessing import reading, tally
 from preprocessing.beam_run import run
 from preprocessing.corpora import FilePairs, PairSource, Tsv
+from preprocessing.csv_files import Csv
 from preprocessing.dates import Dates
 from preprocessing.emoji_names import EmojiNames
 from preprocessing.errors import DataError
 from preprocessing.examples import Record, from_example, record_files, splits_of
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
+from preprocessing.json_lines import JsonLines
+from preprocessing.po_files import Po
 from preprocessing.records import read_records
 from preprocessing.text import TextConfig
+from preprocessing.tmx import Tmx
 
 ONLY_TRAIN = GenerateOptions(validation_fraction=0.0, test_fraction=0.0, shards=2, max_error_share=1.0)
 FOUR_PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=4"]
@@ -203,6 +209,28 @@ def test_damaged_bytes_on_both_sides(tmp_path: Path) -> None:
     assert all(len(entry["examples"]) == min(5, entry["count"]) for entry in counts["dropped"].values())
 
 
+def written_formats(folder: Path) -> list[PairSource]:
+    """Five pairs in each of the other formats, packed in each way."""
+    pairs = [(f"text {n}", f"words {n}") for n in range(5)]
+    table = "de;en\n" + "".join(f'"{de}";{en}\n' for de, en in pairs)
+    (folder / "a.csv.bz2").write_bytes(bz2.compress(table.encode()))
+    rows = "".join(json.dumps({"de": f"j {de}", "en": en}) + "\n" for de, en in pairs)
+    (folder / "a.jsonl.zst").write_bytes(zstd.compress(rows.encode()))
+    units = "".join(
+        f'<tu><tuv xml:lang="de"><seg>t {de}</seg></tuv><tuv xml:lang="en"><seg>{en}</seg></tuv></tu>\n'
+        for de, en in pairs
+    )
+    (folder / "a.tmx").write_text(f"<tmx><body>{units}</body></tmx>")
+    messages = "".join(f'msgid "p {de}"\nmsgstr "{en if n else ""}"\n\n' for n, (de, en) in enumerate(pairs))
+    (folder / "a.po.gz").write_bytes(gzip.compress(messages.encode()))
+    return [
+        Csv(f"{folder}/a.csv.bz2", ("de", "en"), delimiter=";", split="train", weight=3.0),
+        JsonLines(f"{folder}/a.jsonl.zst", ("de", "en"), "train", domain="web"),
+        Tmx(f"{folder}/a.tmx", ("de", "en"), "train", weight=0.5),
+        Po(f"{folder}/a.po.gz", split="test"),
+    ]
+
+
 def mixed_sources(folder: Path) -> list[PairSource]:
     train = [(f"satz {n} {n % 7}", f"sentence {n}") if n % 50 else ("", "x") for n in range(400)]
     for shard in range(3):
@@ -210,6 +238,7 @@ def mixed_sources(folder: Path) -> list[PairSource]:
     return [
         FilePairs(f"{folder}/train-*.de", f"{folder}/train-*.en", "train"),
         files(folder, "validation", [(f"satz {n} {n % 7}", "x") for n in range(30)], "validation"),
+        *written_formats(folder),
         EmojiNames("en", "de"),
         Dates(count=600, locales=("en", "de")),
     ]
@@ -231,8 +260,16 @@ def test_same_bytes_for_any_workers_and_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sources = mixed_sources(tmp_path)
-    options = GenerateOptions(shards=3, max_error_share=0.5, filters=FilterOptions(drop_duplicates="exact"))
-    generate_examples(sources, options, str(tmp_path / "one"))
+    options = GenerateOptions(
+        shards=3, max_error_share=0.5, block_bytes=999, filters=FilterOptions(drop_duplicates="exact")
+    )
+    counts = generate_examples(sources, options, str(tmp_path / "one"))
+    assert counts["dropped"]["untranslated"]["count"] == 1
+    found = records(tmp_path / "one", "train")
+    assert sum(record.source.startswith("text") for record in found) == 15
+    assert [record.source[:6] for record in found if record.domain == "web"] == ["j text"] * 5
+    assert 0 < sum(record.source.startswith("t text") for record in found) < 5
+    assert sum(record.source.startswith("p text") for record in records(tmp_path / "one", "test")) == 4
     expected = content(tmp_path / "one")
     assert len(expected) == 6
     generate_examples(sources, options, str(tmp_path / "four"), FOUR_PROCESSES)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from preprocessing.corpora import FilePairs, FilePairShard, Row, Tsv, TsvShard
 from preprocessing.errors import DataError
 from preprocessing.line_blocks import LineIndex, Place, count_block, index_lines, line_ranges, place_of, read_range
+from tests.remote_files import RemoteFileSystem
 
 # Few different bytes, so that line ends, byte order marks and tabs come often and lie across edges of blocks.
 CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"\t", b"a", b"\xef\xbb\xbf", b"\xff", b"xxxxx"])).map(
@@ -19,8 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("blocks")
 
 
-def index_of(path: Path, block_bytes: int) -> LineIndex:
-    size = path.stat().st_size
+def index_of(path: Path | str, block_bytes: int) -> LineIndex:
+    size = Path(str(path).removeprefix("remote://")).stat().st_size
     starts = range(0, size, block_bytes)
     return index_lines([count_block(str(path), start, min(block_bytes, size - start)) for start in starts])
 
@@ -33,7 +34,7 @@ def outcome(shards: list[FilePairShard] | list[TsvShard], max_line_bytes: int) -
 
 
 def parts(shard: FilePairShard | TsvShard, block_bytes: int, max_line_bytes: int) -> list[Row] | str:
-    indexes = [index_of(Path(path), block_bytes) for path in shard.files]
+    indexes = [index_of(path, block_bytes) for path in shard.files]
     try:
         shard.check([index.lines for index in indexes])
     except DataError as error:
@@ -58,6 +59,17 @@ def test_parts_of_a_table_are_the_whole(folder: Path, content: bytes, block_byte
     (folder / "a").write_bytes(content)
     (shard,) = Tsv(str(folder / "a")).shards()
     assert parts(shard, block_bytes, max_line_bytes) == outcome([shard], max_line_bytes)
+
+
+@given(CONTENT, st.integers(1, 12))
+def test_remote_files_are_only_read_forwards(folder: Path, content: bytes, block_bytes: int) -> None:
+    (folder / "a").write_bytes(content)
+    (shard,) = FilePairs(str(folder / "a"), str(folder / "a")).shards()
+    (remote,) = FilePairs(f"remote://{folder}/a", f"remote://{folder}/a").shards()
+    expected = outcome([shard], 9)
+    found = parts(remote, block_bytes, 9)
+    assert found == (expected if content else str(expected).replace("/", "remote:///", 1).replace(" /", " remote:///"))
+    assert RemoteFileSystem.scheme() == "remote"
 
 
 @given(CONTENT, st.integers(1, 12))
