@@ -320,8 +320,7 @@ def test_blocks_are_read_as_the_whole_file(
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("beam_args", [[], TWO_PROCESSES], ids=["one worker", "two processes"])
-def test_blocks_give_the_same_bytes(tmp_path: Path, beam_args: list[str]) -> None:
+def test_blocks_give_the_same_bytes(tmp_path: Path) -> None:
     chance = random.Random(1)
     pairs = [(f"satz {chance.random()} " + "x " * chance.randrange(9), "y " * chance.randrange(99)) for _ in range(500)]
     sources = [
@@ -330,7 +329,7 @@ def test_blocks_give_the_same_bytes(tmp_path: Path, beam_args: list[str]) -> Non
     ]
     for block_bytes in (1 << 20, 777):
         options = GenerateOptions(shards=3, max_error_share=0.5, block_bytes=block_bytes)
-        generate_examples(sources, options, str(tmp_path / f"out-{block_bytes}"), beam_args)
+        generate_examples(sources, options, str(tmp_path / f"out-{block_bytes}"))
     assert content(tmp_path / "out-777") == content(tmp_path / f"out-{1 << 20}")
 
 
