@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.component import Component, Execute
 from pipeline.config import Config, EvaluationConfig, SearchConfig
+from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
 from pipeline.model_config import RecurrentConfig
@@ -95,6 +96,9 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         "shards": data.shards,
     }
     packages = ["tensorflow-text"]  # normalises
+    if data.corpora:
+        # The files' names and contents are in the fingerprint by themselves; a corpus may move to another folder.
+        parameters["corpora"] = [corpus.model_dump(exclude=set(CORPUS_PATH_KEYS)) for corpus in data.corpora]
     if data.builtin is not None:
         # The corpora are made from the CLDR data in these packages.
         parameters |= {
@@ -104,7 +108,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         packages.append({"dates": "babel", "emoji": "emoji"}[data.builtin])
     return Component(
         name="ExampleGen",
-        version=2,
+        version=3,
         packages=exactly(*packages),
         parameters=parameters,
         external_files=lambda: external_files(data),

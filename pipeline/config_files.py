@@ -18,7 +18,8 @@ from pipeline.errors import UsageError
 PATH_KEYS = tuple(split + side for split in ("", "validation_", "test_") for side in ("source", "target", "tsv"))
 """Keys of the section `data` that hold paths."""
 
-_REMOTE = "://"  # gs://bucket/name and the like: never relative to a folder
+CORPUS_PATH_KEYS = ("source", "target", "tsv", "csv", "jsonl", "tmx", "po")
+"""Keys of its tables `[[data.corpora]]` that do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,20 +75,30 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
     """
     resolved = dict(data)
 
-    def absolute(key: str) -> str:
-        return str(base_of(("data", key), document) / Path(resolved[key]).expanduser())
+    def absolute(key: str, path: str) -> str:
+        return str(base_of(("data", key), document) / Path(path).expanduser())
 
     if "directory" in resolved:
-        resolved["directory"] = absolute("directory")
+        resolved["directory"] = absolute("directory", resolved["directory"])
     fetched = [item["name"] for item in resolved.get("download", ())]
-    for key in PATH_KEYS:
-        if key not in resolved or _REMOTE in resolved[key]:
-            continue
-        relative = not resolved[key].startswith(("/", "~"))
-        if relative and ("directory" in resolved or fnmatch.filter(fetched, resolved[key])):
-            continue
-        resolved[key] = absolute(key)
+
+    def independent(key: str, path: str) -> str:
+        relative = not path.startswith(("/", "~"))
+        if is_remote(path) or (relative and ("directory" in resolved or fnmatch.filter(fetched, path))):
+            return path
+        return absolute(key, path)
+
+    resolved |= {key: independent(key, resolved[key]) for key in PATH_KEYS if key in resolved}
+    resolved["corpora"] = [
+        corpus | {key: independent("corpora", corpus[key]) for key in CORPUS_PATH_KEYS if key in corpus}
+        for corpus in resolved.get("corpora", ())
+    ]
     return resolved
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is like gs://bucket/name: read by Beam alone, and never relative to a folder."""
+    return "://" in path
 
 
 def base_of(keys: tuple[str, ...], document: Document) -> Path:

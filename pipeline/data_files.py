@@ -4,13 +4,15 @@ Nothing is read but bytes to hash, so a missing file is known before anything st
 """
 
 import fnmatch
+import functools
 import glob
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts import hash_file
-from pipeline.config_files import PATH_KEYS
+from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS, is_remote
 from pipeline.data_config import DataConfig
 from preprocessing.errors import DataError
 
@@ -18,7 +20,9 @@ _WILDCARDS = "*?["
 
 
 def external_files(data: DataConfig) -> dict[str, str]:
-    """`KEY[INDEX] NAME` to SHA-256 of every file that the section `data` names, such as `source[0] train.de.gz`.
+    """`KEY[INDEX] NAME` to SHA-256 of every file that the section `data` names; of a remote file its store's checksum.
+
+    A key is such as `source[0] train.de.gz` or, of the second of `corpora`, `corpora.1.csv[0] manual.csv`.
 
     A file that is to be downloaded need not be there: its checksum is part of the configuration. The result does not
     depend on the folder, so moving a corpus leaves the artifacts up to date.
@@ -28,18 +32,32 @@ def external_files(data: DataConfig) -> dict[str, str]:
     """
     hashes: dict[str, str] = {}
     checksums = {} if data.directory else {item.name: item.sha256 for item in data.download}
-    for key in PATH_KEYS:
-        pattern: str | None = getattr(data, key)
-        if pattern is None:
-            continue
+    hash_once = functools.cache(_hash_one)  # several corpora may be columns of one file
+    for key, pattern in _patterns(data):
         fetched = sorted(fnmatch.filter(checksums, pattern))
-        found = [(name, checksums[name]) for name in fetched] or _hash_local(f"data.{key}", pattern, data.directory)
+        try:
+            found = [(name, checksums[name]) for name in fetched] or [
+                (os.path.basename(path), hash_once(path)) for path in _matching(f"data.{key}", pattern, data.directory)
+            ]
+        except OSError as error:
+            raise DataError(f"data.{key}: cannot read {error.filename}: {error.strerror}") from None
         hashes.update({f"{key}[{index}] {name}": sha256 for index, (name, sha256) in enumerate(found)})
     return hashes
 
 
+def _patterns(data: DataConfig) -> Iterator[tuple[str, str]]:
+    """Key and path or pattern of all that the section names."""
+    named = [("", PATH_KEYS, data), *((f"corpora.{n}.", CORPUS_PATH_KEYS, one) for n, one in enumerate(data.corpora))]
+    for prefix, keys, section in named:
+        for key in keys:
+            if (pattern := getattr(section, key)) is not None:
+                yield prefix + key, pattern
+
+
 def locate(data: DataConfig, pattern: str) -> str:
     """The absolute path or pattern of a path in the section `data`, whose relative ones start from one folder."""
+    if is_remote(pattern):
+        return pattern
     return os.path.join(data.directory or str(cache_folder(data)), pattern)
 
 
@@ -58,8 +76,12 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "heliograph"
 
 
-def _hash_local(key: str, pattern: str, directory: str | None) -> list[tuple[str, str]]:
-    """Name and SHA-256 of the files that a local pattern matches, sorted by path."""
+def _matching(key: str, pattern: str, directory: str | None) -> list[str]:
+    """The files that a pattern matches, sorted by path."""
+    if is_remote(pattern):
+        from preprocessing.corpora import matching_files  # takes seconds, and local files do without
+
+        return matching_files(pattern)
     path = os.path.join(directory or "", pattern)
     # A name such as corpus[1].txt is a file before it is a pattern.
     paths = sorted(glob.glob(path)) or ([path] if os.path.exists(path) else [])
@@ -69,7 +91,16 @@ def _hash_local(key: str, pattern: str, directory: str | None) -> list[tuple[str
             f"{key}: {what}: {path}; check the path, or name the folder that has the file: "
             "--set data.directory=FOLDER (else relative paths start from the TOML's folder)"
         )
-    try:
-        return [(os.path.basename(item), hash_file(Path(item))) for item in paths]
-    except OSError as error:
-        raise DataError(f"{key}: cannot read {error.filename}: {error.strerror}") from None
+    return paths
+
+
+def _hash_one(path: str) -> str:
+    if is_remote(path):
+        from apache_beam.io.filesystem import BeamIOError
+        from apache_beam.io.filesystems import FileSystems
+
+        try:
+            return str(FileSystems.checksum(path))
+        except BeamIOError as error:
+            raise DataError(f"{path}: its checksum cannot be had ({' '.join(str(error).split())})") from error
+    return hash_file(Path(path))

@@ -2,29 +2,35 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.data_config import DataConfig
+from pipeline.data_config import CorpusConfig, DataConfig
 from pipeline.data_files import cache_folder, locate
 from pipeline.quiet import filtered_stderr
 from pipeline.text_config import TextSection
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
+from preprocessing.csv_files import Csv
 from preprocessing.dates import Dates
 from preprocessing.download import RemoteFile, fetch_files
 from preprocessing.emoji_names import EmojiNames
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
+from preprocessing.json_lines import JsonLines
 from preprocessing.learning import VocabularyOptions
+from preprocessing.po_files import Po
 from preprocessing.shortlist import ShortlistOptions
 from preprocessing.shortlist import shortlist as run_shortlist
 from preprocessing.statistics import statistics as run_statistics
 from preprocessing.text import TextConfig
+from preprocessing.tmx import Tmx
 from preprocessing.transform import TransformOptions
 from preprocessing.transform import transform as run_transform
 from preprocessing.vocabulary import SIDES
+
+_FORMATS: dict[str, Callable[..., PairSource]] = {"tsv": Tsv, "csv": Csv, "jsonl": JsonLines, "tmx": Tmx, "po": Po}
 
 _log = logging.getLogger("heliograph.preprocess")
 
@@ -33,7 +39,7 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     """Fetches what has to be downloaded and makes the examples.
 
     Returns:
-        Numbers of pairs: `read`, one per split, and `dropped`.
+        Numbers of pairs: `read` and `repeated`, one per split, and `dropped`.
 
     Raises:
         DataError: The data cannot be had or used.
@@ -42,7 +48,6 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
     if data.download and data.directory is None:
         fetch_files([RemoteFile(item.name, item.url, item.sha256) for item in data.download], str(cache_folder(data)))
     sources = pair_sources(data)
-    given = {source.split for source in sources}
     options = GenerateOptions(
         source_text=TextConfig(**config.source.text_options()),
         target_text=TextConfig(**config.target.text_options()),
@@ -52,34 +57,41 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
             max_length_ratio=filters.max_length_ratio or None,
             drop_duplicates=filters.drop_duplicates,
         ),
-        validation_fraction=0.0 if "validation" in given else data.validation_fraction,
-        test_fraction=0.0 if "test" in given else data.test_fraction,
+        validation_fraction=0.0 if "validation" in data.given_splits else data.validation_fraction,
+        test_fraction=0.0 if "test" in data.given_splits else data.test_fraction,
         shards=data.shards,
         max_error_share=filters.max_error_share,
     )
     counts = generate_examples(sources, options, str(output), beam_args)
     dropped = sum(entry["count"] for entry in counts["dropped"].values())
-    return {"read": counts["read"], **counts["kept"], "dropped": dropped}
+    return {"read": counts["read"], "repeated": counts["repeated"], **counts["kept"], "dropped": dropped}
 
 
 def pair_sources(data: DataConfig) -> list[PairSource]:
-    """The training corpus and the given splits; with both splits given, all of the corpus is for training."""
+    """The corpora, then the short forms of given splits; with both splits given, all the rest is for training."""
     splits: tuple[Split, ...] = ("validation", "test")
-    given = [source for split in splits if (source := _files(data, f"{split}_", split)) is not None]
-    rest: Split | None = "train" if len(given) == len(splits) else None
-    return [_corpus(data, rest), *given]
+    rest: Split | None = "train" if len(data.given_splits) == len(splits) else None
+    named = [_builtin(data, rest), _files(data, "", rest)]
+    given = [_files(data, f"{split}_", split) for split in splits]
+    more = [_corpus(data, corpus, corpus.split or rest) for corpus in data.corpora]
+    return [source for source in (*named, *more, *given) if source is not None]
 
 
-def _corpus(data: DataConfig, split: Split | None) -> PairSource:
+def _builtin(data: DataConfig, split: Split | None) -> PairSource | None:
     if data.builtin == "dates":
         dates = data.dates
         return Dates(count=dates.count, seed=dates.seed, years=(dates.first_year, dates.last_year), split=split)
     if data.builtin == "emoji":
         return EmojiNames(data.emoji.source_language, data.emoji.target_language, split)
-    files = _files(data, "", split)
-    if files is None:
-        raise ValueError("data: expected source and target, tsv or builtin, got none; DataConfig refuses that")
-    return files
+    return None
+
+
+def _corpus(data: DataConfig, corpus: CorpusConfig, split: Split | None) -> PairSource:
+    path = locate(data, getattr(corpus, corpus.origin))
+    said: dict[str, Any] = {**corpus.options, "split": split, "weight": corpus.weight, "domain": corpus.domain}
+    if corpus.target is not None:
+        return FilePairs(path, locate(data, corpus.target), **said)
+    return _FORMATS[corpus.origin](path, **said)
 
 
 def _files(data: DataConfig, prefix: str, split: Split | None) -> PairSource | None:

@@ -1,19 +1,21 @@
 """Where pairs come from: line-aligned files, tab-separated files, and whatever else can list its shards.
 
 A source is a small frozen description. It splits itself into shards, each of which one worker reads from start to end;
-shards are read in any order, and the key of a pair (shard and line) says where it belongs.
+shards are read in any order, and the key of a pair (shard and line) says where it belongs. A shard of plain lines may
+be divided once more, see `preprocessing.line_blocks`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from apache_beam.io.filesystems import FileSystems
 
 from preprocessing.errors import DataError
 from preprocessing.filters import Reason
-from preprocessing.lines import Line, read_lines
+from preprocessing.line_blocks import LineRange, read_range
+from preprocessing.lines import Line
 
 Split = Literal["train", "validation", "test"]
 
@@ -22,7 +24,7 @@ class Row(NamedTuple):
     """One pair as a shard has it.
 
     Attributes:
-      line: from 1; rises within a shard.
+      line: from 1; rises within a shard: of pairs that begin on one line, the later ones get the numbers after it.
       source: UTF-8 text as found, of an unusable row a preview.
       target: likewise.
       reason: why the row cannot be used at all, or None.
@@ -45,23 +47,64 @@ class Shard(Protocol):
         """Yields the rows in order; raises DataError when they cannot be read."""
 
 
+@runtime_checkable
+class LineShard(Shard, Protocol):
+    """A shard whose rows are the lines of one file, or of several line-aligned ones."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths."""
+
+    def part(self, lines: LineRange) -> "LineShard":
+        """The shard of some of its lines."""
+
+    def check(self, lines: Sequence[int]) -> None:
+        """Raises DataError when files with these numbers of lines cannot be read as a shard."""
+
+
 class PairSource(Protocol):
-    """A corpus: `FilePairs`, `Tsv`, `dates.Dates`, `emoji_names.EmojiNames`."""
+    """A corpus, such as `FilePairs`, `Tsv`, `csv_files.Csv`, `json_lines.JsonLines`, `tmx.Tmx`, `po_files.Po`."""
 
     @property
     def split(self) -> Split | None:
         """The split all its pairs belong to; None divides them by a stable hash of the source text."""
 
+    @property
+    def weight(self) -> float:
+        """See `Corpus`."""
+
+    @property
+    def domain(self) -> str:
+        """See `Corpus`."""
+
     def shards(self) -> Sequence[Shard]:
         """Lists the shards; raises DataError when there is none."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What can be said of every corpus.
+
+    Attributes:
+      weight: how often a training pair stands in an epoch: 2 is twice, 0.5 lets half of them stand once.
+      domain: what the corpus is about, to tell its pairs apart in the evaluation; "" for nothing.
+    """
+
+    weight: float = 1.0
+    domain: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the weight."""
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"weight must be a number above 0, got {self.weight!r}; leave out what weighs nothing")
+
+
 @dataclass(frozen=True)
-class FilePairs:
+class FilePairs(Corpus):
     """Line-aligned files: line N of a source file is translated by line N of its target file.
 
     Attributes:
-      source: path or glob on any file system Beam knows; names ending in ``.gz`` are decompressed.
+      source: path or glob on any file system Beam knows; ``.gz``, ``.bz2`` and ``.zst`` are decompressed.
       target: likewise. The files matched by two globs are paired in sorted order.
       split: where the pairs go; None divides them by hash.
     """
@@ -93,16 +136,20 @@ class FilePairShard:
     name: str
     target: str
     alone: bool
+    lines: LineRange | None = None
 
-    def rows(self, max_line_bytes: int) -> Iterator[Row]:
-        """Yields the pairs of lines; see `Shard.rows`."""
-        lines = zip_longest(read_lines(self.name, max_line_bytes), read_lines(self.target, max_line_bytes))
-        sources = targets = 0
-        for number, (source, target) in enumerate(lines, start=1):
-            sources += source is not None
-            targets += target is not None
-            if source is not None and target is not None:
-                yield Row(number, source.text, target.text, _too_long(source, target))
+    @property
+    def files(self) -> tuple[str, str]:
+        """See `LineShard.files`."""
+        return self.name, self.target
+
+    def part(self, lines: LineRange) -> Self:
+        """See `LineShard.part`."""
+        return replace(self, lines=lines)
+
+    def check(self, lines: Sequence[int]) -> None:
+        """See `LineShard.check`."""
+        sources, targets = lines
         if sources != targets:
             raise DataError(
                 f"{self.name} has {sources} lines but {self.target} has {targets};"
@@ -111,13 +158,24 @@ class FilePairShard:
         if self.alone and not sources:
             raise DataError(f"{self.name} and {self.target} are empty; expected one sentence a line")
 
+    def rows(self, max_line_bytes: int) -> Iterator[Row]:
+        """Yields the pairs of lines; see `Shard.rows`."""
+        sides = [read_range(path, max_line_bytes, self.lines, side) for side, path in enumerate(self.files)]
+        sources = targets = 0
+        for number, (source, target) in enumerate(zip_longest(*sides), start=first_line(self.lines)):
+            sources += source is not None
+            targets += target is not None
+            if source is not None and target is not None:
+                yield Row(number, source.text, target.text, _too_long(source, target))
+        self.check((sources, targets))
+
 
 @dataclass(frozen=True)
-class Tsv:
+class Tsv(Corpus):
     """Tab-separated files of two columns, source and target, without a header and without quoting.
 
     Attributes:
-      path: path or glob on any file system Beam knows; names ending in ``.gz`` are decompressed.
+      path: path or glob, as in `FilePairs`.
       split: where the pairs go; None divides them by hash.
     """
 
@@ -136,11 +194,27 @@ class TsvShard:
 
     name: str
     alone: bool
+    lines: LineRange | None = None
+
+    @property
+    def files(self) -> tuple[str]:
+        """See `LineShard.files`."""
+        return (self.name,)
+
+    def part(self, lines: LineRange) -> Self:
+        """See `LineShard.part`."""
+        return replace(self, lines=lines)
+
+    def check(self, lines: Sequence[int]) -> None:
+        """See `LineShard.check`."""
+        if self.alone and not lines[0]:
+            raise DataError(f"{self.name} is empty; expected two columns, source and target, a line")
 
     def rows(self, max_line_bytes: int) -> Iterator[Row]:
         """Yields the rows; see `Shard.rows`."""
-        number = 0
-        for number, line in enumerate(read_lines(self.name, max_line_bytes), start=1):
+        start = first_line(self.lines)
+        number = start - 1
+        for number, line in enumerate(read_range(self.name, max_line_bytes, self.lines), start=start):
             columns = line.text.split(b"\t")
             if line.too_long:
                 yield Row(number, line.text, b"", Reason.LINE_TOO_LONG)
@@ -148,8 +222,12 @@ class TsvShard:
                 yield Row(number, line.text, b"", Reason.MALFORMED_ROW)
             else:
                 yield Row(number, columns[0], columns[1])
-        if self.alone and not number:
-            raise DataError(f"{self.name} is empty; expected two columns, source and target, a line")
+        self.check([number])
+
+
+def first_line(lines: LineRange | None) -> int:
+    """Number, from 1, of the first line that a shard reads."""
+    return lines.first + 1 if lines else 1
 
 
 def matching_files(pattern: str) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from babel import UnknownLocaleError
 
-from preprocessing.corpora import Row, Split
+from preprocessing.corpora import Corpus, Row, Split
 from preprocessing.date_patterns import contradictions, patterns_of
 from preprocessing.errors import DataError
 
@@ -31,7 +31,7 @@ _PATIENCE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dates:
+class Dates(Corpus):
     """A seeded sample of dates, uniform over locale, then over the locale's patterns, and over days.
 
     The same values give the same pairs for one version of Babel. All pairs are distinct.
@@ -52,6 +52,7 @@ class Dates:
 
     def __post_init__(self) -> None:
         """Checks the numbers and the locales."""
+        super().__post_init__()
         first, last = self.years
         if self.count < 1:
             raise DataError(f"dates: count must be at least 1, got {self.count}")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import emoji
 
-from preprocessing.corpora import Row, Split
+from preprocessing.corpora import Corpus, Row, Split
 from preprocessing.errors import DataError
 
 
 @dataclass(frozen=True)
-class EmojiNames:
+class EmojiNames(Corpus):
     """The names of all fully qualified emoji, each pair of names once, in the order of the Unicode emoji list.
 
     Attributes:
@@ -31,6 +31,7 @@ class EmojiNames:
 
     def __post_init__(self) -> None:
         """Checks the languages."""
+        super().__post_init__()
         for side in (self.source, self.target):
             if side not in emoji.LANGUAGES:
                 raise DataError(f"emoji names: no language {side!r}; choose from {', '.join(sorted(emoji.LANGUAGES))}")

@@ -3,6 +3,7 @@
 A pair is a `tf.train.Example`. ExampleGen stores its text, Transform adds the ids::
 
     features {
+      feature { key: "domain"      value { bytes_list { value: "captions" } } }
       feature { key: "key"         value { bytes_list { value: "train.de:17" } } }
       feature { key: "source"      value { bytes_list { value: "zwei hunde ." } } }
       feature { key: "source_ids"  value { int64_list { value: 18 value: 7 value: 4 } } }
@@ -12,6 +13,7 @@ A pair is a `tf.train.Example`. ExampleGen stores its text, Transform adds the i
 
 ``source`` and ``target`` are UTF-8 after normalisation; the ids have neither start nor end. ``key`` names where the
 pair came from, is unique, and gives the pair its place: shards are the same whatever order and machine wrote them.
+``domain`` tells what the pair's corpus is about, and is there only if something is known of that.
 
 The pairs of a split lie in ``train-00000-of-00008.tfrecord.gz`` and so on.
 """
@@ -36,13 +38,14 @@ _SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.tfreco
 
 
 class Record(NamedTuple):
-    """One pair as it is stored; `None` for ids means that the record holds text only."""
+    """One pair as it is stored; `None` for ids means that the record holds text only, "" that the domain is unknown."""
 
     key: str
     source: str
     target: str
     source_ids: Sequence[int] | None = None
     target_ids: Sequence[int] | None = None
+    domain: str = ""
 
 
 def to_example(
@@ -52,6 +55,7 @@ def to_example(
     target_ids: Sequence[int] | None = None,
     *,
     key: str = "",
+    domain: str = "",
 ) -> bytes:
     """Serialises one pair, the same pair always to the same bytes.
 
@@ -61,11 +65,13 @@ def to_example(
       source_ids: without start and end; `None` leaves the feature out.
       target_ids: without start and end; `None` leaves the feature out.
       key: where the pair came from, as ``file:line``.
+      domain: what its corpus is about; "" leaves the feature out.
     """
     example = tf.train.Example()
     feature = example.features.feature
-    for name, text in (("key", key), ("source", source), ("target", target)):
-        feature[name].bytes_list.value.append(text.encode())
+    for name, text in (("key", key), ("source", source), ("target", target), ("domain", domain)):
+        if text or name != "domain":
+            feature[name].bytes_list.value.append(text.encode())
     for name, ids in (("source_ids", source_ids), ("target_ids", target_ids)):
         if ids is not None:
             feature[name].int64_list.value.extend(ids)
@@ -81,12 +87,13 @@ def from_example(serialized: bytes) -> Record:
     try:
         feature = tf.train.Example.FromString(serialized).features.feature
         key, source, target = (feature[name].bytes_list.value[0].decode() for name in ("key", "source", "target"))
+        domain = feature["domain"].bytes_list.value[0].decode() if "domain" in feature else ""
     except Exception as error:  # protobuf's DecodeError derives from nothing narrower.
         raise DataError(
             f"a record lacks key, source or target as UTF-8 ({error}); generate the examples again"
         ) from error
     ids = [list(feature[name].int64_list.value) if name in feature else None for name in ("source_ids", "target_ids")]
-    return Record(key, source, target, ids[0], ids[1])
+    return Record(key, source, target, ids[0], ids[1], domain)
 
 
 def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor | tf.RaggedTensor]:

@@ -6,6 +6,11 @@ batches. Lengths are in characters where the unit is a character, else in words:
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, get_args
+
+Duplicates = Literal["none", "exact", "near"]
+"""Which repetitions of a training pair are dropped: none, those equal after normalisation, or also those that differ in
+no letter; see `duplicates.near_form`."""
 
 
 class Reason(StrEnum):
@@ -14,7 +19,15 @@ class Reason(StrEnum):
     LINE_TOO_LONG = "line_too_long"
     """A line has more bytes than the reader accepts."""
     MALFORMED_ROW = "malformed_row"
-    """A row of a tab-separated file has not exactly two columns."""
+    """A row of a table has not the columns, or a line of JSON not the keys, that it should have."""
+    MISSING_LANGUAGE = "missing_language"
+    """TMX: a unit has no text in one of the two languages."""
+    OBSOLETE = "obsolete"
+    """Gettext: the program no longer has this message."""
+    FUZZY = "fuzzy"
+    """Gettext: the translation is a guess that nobody has confirmed."""
+    UNTRANSLATED = "untranslated"
+    """Gettext: the message has no translation yet."""
     INVALID_UTF8 = "invalid_utf8"
     """A side is not UTF-8."""
     NUL_BYTE = "nul_byte"
@@ -30,9 +43,13 @@ class Reason(StrEnum):
     LENGTH_RATIO = "length_ratio"
     """Not in a given evaluation split: one side is over `FilterOptions.max_length_ratio` times as long as the other."""
     SOURCE_IN_OTHER_SPLIT = "source_in_other_split"
-    """The same source is in a split that comes first: test before validation before train."""
+    """The same source, or a near copy of it, is in a split that comes first: test before validation before train."""
     DUPLICATE = "duplicate"
     """Training split only, with `FilterOptions.drop_duplicates`: the same pair stands earlier."""
+    NEAR_DUPLICATE = "near_duplicate"
+    """Training split only, with `FilterOptions.drop_duplicates` "near": one with the same letters stands earlier."""
+    WEIGHT = "weight"
+    """Training split only: not chosen from a corpus whose weight is below 1."""
 
 
 DATA_ERRORS = frozenset(
@@ -56,16 +73,20 @@ class FilterOptions:
       max_source_length: longest source, in words or characters; None for no limit.
       max_target_length: longest target, in words or characters; None for no limit.
       max_length_ratio: the longer side's length divided by the shorter's may not exceed this; None for no limit.
-      drop_duplicates: keep only the first of pairs that are equal after normalisation.
+      drop_duplicates: of which pairs only the first is kept. "near" also keeps near copies of a source in one split.
     """
 
     max_source_length: int | None = 512
     max_target_length: int | None = 512
     max_length_ratio: float | None = None
-    drop_duplicates: bool = False
+    drop_duplicates: Duplicates = "none"
 
     def __post_init__(self) -> None:
         """Checks the limits."""
+        if self.drop_duplicates not in get_args(Duplicates):
+            raise ValueError(
+                f"drop_duplicates must be one of {', '.join(get_args(Duplicates))}, got {self.drop_duplicates!r}"
+            )
         for name in ("max_source_length", "max_target_length", "max_length_ratio"):
             value = getattr(self, name)
             if value is not None and not value >= 1:

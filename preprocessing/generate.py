@@ -1,15 +1,19 @@
 """ExampleGen: pairs from everywhere become text-only records and counts.json, in one Beam pipeline.
 
-ReadPairs ─▶ JudgePairs ─▶ group by source ─▶ SettlePairs ─▶ WriteShards     SPLIT-00000-of-00008.tfrecord.gz
-    └──────────────┴──── tally ────┴──────────────▶ SumEntries               counts.json
+ReadPairs ─▶ JudgePairs ─▶ group by source ─▶ settle ─▶ group by pair ─▶ keep_first ─▶ WeighPairs ─▶ WriteShards
+    └────────────┴────────────── tally ──────────┴───────────────────────────┴─────────────┴─▶ SumEntries
+
+    SPLIT-00000-of-00008.tfrecord.gz    counts.json
+
+The second grouping is there only where duplicates are to be dropped. No step keeps the pairs of a group in memory,
+however often a sentence occurs.
 """
 
-import hashlib
 import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,12 +24,13 @@ from apache_beam.io.filesystems import FileSystems
 from preprocessing import tally
 from preprocessing.beam_run import run
 from preprocessing.corpora import PairSource, Split
+from preprocessing.duplicates import keep_first, near_form, pair_key, source_key
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, WriteShards, to_example
-from preprocessing.filters import FilterOptions
-from preprocessing.judge import JudgePairs, SettlePairs
+from preprocessing.filters import Duplicates, FilterOptions
+from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
 from preprocessing.reading import PAIRS, Pair, ReadPairs
-from preprocessing.splits import split_by_hash
+from preprocessing.splits import settle, split_by_hash
 from preprocessing.text import TextConfig
 
 COUNTS_FILE = "counts.json"
@@ -48,6 +53,7 @@ class GenerateOptions:
       shards: number of files of the training split; the others are one file each.
       max_error_share: largest share of broken pairs (see `filters.DATA_ERRORS`) that is tolerated.
       max_line_bytes: longest line that is loaded.
+      block_bytes: plain files of lines that are larger are read in parallel, in parts of this size.
     """
 
     source_text: TextConfig = field(default_factory=TextConfig)
@@ -59,6 +65,7 @@ class GenerateOptions:
     shards: int = 8
     max_error_share: float = 0.05
     max_line_bytes: int = 1 << 16
+    block_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -70,7 +77,7 @@ class GenerateOptions:
                 f"validation_fraction + test_fraction must be below 1 to leave something for training, got"
                 f" {self.validation_fraction} + {self.test_fraction}"
             )
-        for name in ("shards", "max_line_bytes"):
+        for name in ("shards", "max_line_bytes", "block_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
 
@@ -117,9 +124,10 @@ def generate_examples(
 
 
 def _build(pipeline: beam.Pipeline, sources: Sequence[PairSource], options: GenerateOptions, output_dir: str) -> None:
-    found = pipeline | "Read" >> ReadPairs(sources, options.max_line_bytes)
+    found = pipeline | "Read" >> ReadPairs(sources, options.max_line_bytes, options.block_bytes)
+    duplicates = options.filters.drop_duplicates
     choose_split = partial(
-        split_by_hash,
+        _split_by_near_form if duplicates == "near" else split_by_hash,
         validation_fraction=options.validation_fraction,
         test_fraction=options.test_fraction,
         salt=options.salt,
@@ -130,21 +138,32 @@ def _build(pipeline: beam.Pipeline, sources: Sequence[PairSource], options: Gene
         | "Batch" >> beam.BatchElements(**_BATCH)
         | "Judge" >> beam.ParDo(judge).with_outputs(tally.ENTRIES, main=PAIRS)
     )
-    settled = (
-        judged[PAIRS]
-        | "KeyBySource" >> beam.Map(_by_source).with_output_types(tuple[bytes, Pair])
-        | "GroupBySource" >> beam.GroupByKey()
-        | "Settle" >> beam.ParDo(SettlePairs(options.filters.drop_duplicates)).with_outputs(tally.ENTRIES, main=PAIRS)
+    groups = [("Source", source_key, settle)]
+    if duplicates != "none":
+        groups.append(("Pair", pair_key, keep_first))
+    entries, pairs = [found[tally.ENTRIES], judged[tally.ENTRIES]], judged[PAIRS]
+    for name, key, judge_group in groups:
+        grouped = (
+            pairs
+            | f"KeyBy{name}" >> beam.Map(_keyed, key, duplicates).with_output_types(tuple[bytes, Pair])
+            | f"GroupBy{name}" >> beam.GroupByKey()
+            | f"JudgeBy{name}" >> beam.ParDo(JudgeGroups(judge_group)).with_outputs(tally.ENTRIES, main=PAIRS)
+        )
+        entries, pairs = [*entries, grouped[tally.ENTRIES]], grouped[PAIRS]
+    weighed = (
+        pairs
+        | "BatchAgain" >> beam.BatchElements(**_BATCH)
+        | "Weigh" >> beam.ParDo(WeighPairs()).with_outputs(tally.ENTRIES, main=PAIRS)
     )
     for split in _needed_splits(sources, options):
         (
-            settled[PAIRS]
+            weighed[PAIRS]
             | f"Select_{split}" >> beam.Filter(_is_in, split)
             | f"Serialize_{split}" >> beam.Map(_record).with_output_types(tuple[str, bytes])
             | f"Write_{split}" >> WriteShards(output_dir, split, options.shards if split == TRAIN else 1)
         )
     (
-        (found[tally.ENTRIES], judged[tally.ENTRIES], settled[tally.ENTRIES])
+        (*entries, weighed[tally.ENTRIES])
         | "Entries" >> beam.Flatten()
         | "Sum" >> beam.CombineGlobally(tally.SumEntries())
         | "WriteCounts" >> beam.Map(_write_text, FileSystems.join(output_dir, COUNTS_FILE))
@@ -156,7 +175,7 @@ def _is_in(pair: Pair, split: str) -> bool:
 
 
 def _record(pair: Pair) -> tuple[str, bytes]:
-    return pair.key, to_example(pair.source.decode(), pair.target.decode(), key=pair.key)
+    return pair.key, to_example(pair.source.decode(), pair.target.decode(), key=pair.key, domain=pair.domain)
 
 
 def _needed_splits(sources: Sequence[PairSource], options: GenerateOptions) -> list[Split]:
@@ -168,8 +187,12 @@ def _needed_splits(sources: Sequence[PairSource], options: GenerateOptions) -> l
     return [split for split in tally.SPLITS if split in needed]
 
 
-def _by_source(pair: Pair) -> tuple[bytes, Pair]:
-    return hashlib.sha256(pair.source).digest(), pair
+def _keyed(pair: Pair, key: Callable[[Pair, Duplicates], bytes], duplicates: Duplicates) -> tuple[bytes, Pair]:
+    return key(pair, duplicates), pair
+
+
+def _split_by_near_form(source: bytes, **options: Any) -> Split:
+    return split_by_hash(near_form(source), **options)
 
 
 def _read_text(path: str) -> str:
@@ -194,4 +217,5 @@ def _move_files(from_dir: str, to_dir: str) -> None:
 def _report(counts: dict[str, Any], seconds: float) -> None:
     kept = ", ".join(f"{count} {split}" for split, count in counts["kept"].items())
     dropped = ", ".join(f"{entry['count']} {reason}" for reason, entry in counts["dropped"].items()) or "none"
-    _LOGGER.info("%d pairs read in %.1f s; kept: %s; dropped: %s", counts["read"], seconds, kept, dropped)
+    repeated = f", {counts['repeated']} repeated" if counts["repeated"] else ""
+    _LOGGER.info("%d pairs read in %.1f s%s; kept: %s; dropped: %s", counts["read"], seconds, repeated, kept, dropped)

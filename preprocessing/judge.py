@@ -1,5 +1,6 @@
-"""The Beam steps that decide on pairs; the decisions themselves are in `filters` and `splits`."""
+"""The Beam steps that decide on pairs; the decisions are in `filters`, `splits`, `duplicates` and `weights`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from preprocessing import tally
 from preprocessing.corpora import Split
 from preprocessing.filters import DATA_ERRORS, FilterOptions, Reason, empty_reason, encoding_reason, length_reason
 from preprocessing.reading import Pair
-from preprocessing.splits import settle
 from preprocessing.text import TextConfig, length, normalize
+from preprocessing.weights import copies_of, repeat
 
 
 class JudgePairs(beam.DoFn):
@@ -79,29 +80,45 @@ class JudgePairs(beam.DoFn):
             yield empty_reason(source, target) or length_reason(source_length, target_length, self._filters)
 
 
-class SettlePairs(beam.DoFn):
-    """Lets a source stay in one split only, and optionally a pair only once; see `splits.settle`.
+class JudgeGroups(beam.DoFn):
+    """Drops pairs by a look at all that share a key.
 
     Args:
-      drop_duplicates: whether a pair may stand only once in the training split.
+      judge: gives each pair of a group with the reason to drop it or None, such as `splits.settle`.
     """
 
-    def __init__(self, drop_duplicates: bool) -> None:
-        """Holds the option."""
-        self._drop_duplicates = drop_duplicates
+    def __init__(self, judge: Callable[[Iterable[Pair]], Iterator[tuple[Pair, Reason | None]]]) -> None:
+        """Holds the function, which is pickled by name."""
+        self._judge = judge
 
     def process(self, element: tuple[bytes, Iterable[Pair]]) -> Iterator[Pair | tally.Noted]:
-        """Yields the pairs that stay; entries for all."""
-        kept: dict[str, int] = {}
-        for pair, reason in settle(element[1], self._drop_duplicates):
-            if reason is None:
-                split = str(pair.split)
-                kept[split] = kept.get(split, 0) + 1
-                yield pair
-            else:
-                yield _drop(pair, reason)
+        """Yields the pairs that stay; entries for the others."""
+        for pair, reason in self._judge(element[1]):
+            yield pair if reason is None else _drop(pair, reason)
+
+
+class WeighPairs(beam.DoFn):
+    """Repeats training pairs as their weights say, in batches; what comes out is written, and counted as kept."""
+
+    def __init__(self) -> None:
+        """Takes nothing; typed, unlike the one it would inherit."""
+
+    def process(self, element: Sequence[Pair]) -> Iterator[Pair | tally.Noted]:
+        """Yields the pairs; entries for all."""
+        kept: Counter[str] = Counter()
+        repeated = 0
+        for pair in element:
+            copies = copies_of(pair)
+            if not copies:
+                yield _drop(pair, Reason.WEIGHT)
+                continue
+            yield from repeat(pair, copies)
+            kept[str(pair.split)] += copies
+            repeated += copies - 1
         for split, count in kept.items():
             yield tally.note(tally.kept(split, count))
+        if repeated:
+            yield tally.note(tally.repeated(repeated))
 
 
 def _on_batch(graph: Callable[[tf.Tensor], tf.Tensor], texts: list[bytes]) -> list[Any]:

@@ -23,30 +23,15 @@ def split_by_hash(source: bytes, validation_fraction: float, test_fraction: floa
     return "validation" if place < test_fraction + validation_fraction else "train"
 
 
-def settle(pairs: Iterable[Pair], drop_duplicates: bool) -> Iterator[tuple[Pair, Reason | None]]:
-    """Settles which of all pairs with one normalised source are kept.
-
-    Test comes before validation before train: the source stays in the first split that has it. Of equal pairs in the
-    training split only the one with the smallest key is kept, if `drop_duplicates` is set.
+def settle(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Reason | None]]:
+    """Settles which of all pairs with one source stay: test comes before validation before train.
 
     Args:
-      pairs: all pairs with the same source, normalised, their splits chosen; iterated twice, in any order.
-      drop_duplicates: whether a pair may stand only once in the training split.
+      pairs: all pairs with the same `duplicates.source_key`, their splits chosen; iterated twice, in any order.
 
     Yields:
       Each pair, with the reason to drop it or None.
     """
-    first_rank = max(_RANK.values())
-    first_keys: dict[bytes, str] = {}
+    first = min(_RANK[pair.split] for pair in pairs)
     for pair in pairs:
-        first_rank = min(first_rank, _RANK[pair.split])
-        if drop_duplicates:
-            digest = hashlib.sha256(pair.target).digest()
-            first_keys[digest] = min(pair.key, first_keys.get(digest, pair.key))
-    for pair in pairs:
-        if _RANK[pair.split] > first_rank:
-            yield pair, Reason.SOURCE_IN_OTHER_SPLIT
-        elif drop_duplicates and pair.split == "train" and pair.key != first_keys[hashlib.sha256(pair.target).digest()]:
-            yield pair, Reason.DUPLICATE
-        else:
-            yield pair, None
+        yield pair, None if _RANK[pair.split] == first else Reason.SOURCE_IN_OTHER_SPLIT

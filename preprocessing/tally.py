@@ -1,9 +1,12 @@
 """What became of every pair: counted on the workers, balanced and judged at the end.
 
 {"read": 29004,
- "kept": {"train": 27967, "validation": 1014, "test": 0},
+ "repeated": 1200,
+ "kept": {"train": 29167, "validation": 1014, "test": 0},
  "dropped": {"empty_target": {"count": 23, "examples": [
      {"file": "data/train.de", "line": 713, "source": "Ein Hund.", "target": ""}, ...]}}}
+
+What was read and what was repeated, because of the weight of its corpus, was kept or dropped.
 """
 
 import json
@@ -24,7 +27,7 @@ ENTRIES: Literal["entries"] = "entries"
 
 _EXAMPLES = 5
 _SHOWN_CHARACTERS = 80
-_READ, _KEPT, _DROPPED, _FAILED = "read", "kept", "dropped", "failed"
+_READ, _REPEATED, _KEPT, _DROPPED, _FAILED = "read", "repeated", "kept", "dropped", "failed"
 
 Example = tuple[str, str, int, str, str]
 
@@ -33,7 +36,7 @@ class Entry(NamedTuple):
     """One line of the tally.
 
     Attributes:
-      kind: whether pairs were read, kept or dropped, or a file failed.
+      kind: whether pairs were read, repeated, kept or dropped, or a file failed.
       name: of the split, the reason, or what to tell about the failure.
       pairs: number of pairs.
       example: of a dropped pair its key, file, line, source and target, shortened.
@@ -56,6 +59,11 @@ def note(entry: Entry) -> Noted:
 def read(count: int) -> Entry:
     """Counts pairs that were read, whatever becomes of them."""
     return Entry(_READ, "", count)
+
+
+def repeated(count: int) -> Entry:
+    """Counts copies of pairs, made because of the weight of their corpus."""
+    return Entry(_REPEATED, "", count)
 
 
 def kept(split: str, count: int) -> Entry:
@@ -119,14 +127,15 @@ def counts_of(totals: str) -> dict[str, Any]:
         raise DataError(failures[0] + more)
     found = {name: (count, examples) for kind, name, count, examples in rows if kind == _DROPPED}
     counts: dict[str, Any] = {
-        "read": sum(count for kind, _, count, _ in rows if kind == _READ),
+        **{total: sum(count for kind, _, count, _ in rows if kind == total) for total in (_READ, _REPEATED)},
         "kept": dict.fromkeys(SPLITS, 0) | {name: count for kind, name, count, _ in rows if kind == _KEPT},
         "dropped": {reason.value: _reason_counts(*found[reason]) for reason in Reason if reason in found},
     }
     accounted = sum(counts["kept"].values()) + sum(entry["count"] for entry in counts["dropped"].values())
-    if counts["read"] != accounted:
+    if counts["read"] + counts["repeated"] != accounted:
         raise RuntimeError(
-            f"{counts['read']} pairs were read but {accounted} kept or dropped; this is a defect of the runner"
+            f"{counts['read']} pairs were read and {counts['repeated']} repeated, but {accounted} kept or dropped;"
+            " this is a defect of the runner"
         )
     return counts
 

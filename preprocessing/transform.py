@@ -263,7 +263,7 @@ class EncodePairs(beam.DoFn):
         sources = self._encoded(self._encode_source, [record.source for _, record in batch])
         targets = self._encoded(self._encode_target, [record.target for _, record in batch])
         for (split, record), source, target in zip(batch, sources, targets, strict=True):
-            example = to_example(source[0], target[0], source[1], target[1], key=record.key)
+            example = to_example(source[0], target[0], source[1], target[1], key=record.key, domain=record.domain)
             yield beam.pvalue.TaggedOutput(split, (record.key, example))
 
     @staticmethod

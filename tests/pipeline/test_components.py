@@ -32,7 +32,7 @@ def test_inputs_come_first():
     [
         ("data.dates.count=10", ["ExampleGen"]),
         ("data.shards=2", ["ExampleGen", "Transform"]),
-        ("filters.drop_duplicates=true", ["ExampleGen"]),
+        ("filters.drop_duplicates=exact", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
         ("source.lowercase=false", [name for name in NAMES if name not in ("StatisticsGen", "InfraValidator")]),
         ("model.hidden_size=7", ["Trainer"]),
@@ -45,10 +45,26 @@ def test_inputs_come_first():
         ("training.selection=word_error_rate", ["Trainer"]),
         ("name=other", ["Exporter", "InfraValidator"]),
         ("data.emoji.target_language=fr", []),
+        ("data.corpora=[{tsv='a', weight=2}]", ["ExampleGen"]),
     ],
 )
 def test_each_depends_only_on_its_sections(override, components):
     assert changed(override) == components
+
+
+def test_a_corpus_may_move_and_nothing_else_of_it():
+    def parameters(corpus):
+        return build(load("dates", [f"data.corpora=[{{{corpus}}}]"]))[0].parameters
+
+    assert parameters("csv='/a/x'") == parameters("csv='/b/x'")
+    said = [
+        "csv='/a'",
+        "csv='/a', domain='law'",
+        "csv='/a', weight=2",
+        "csv='/a', columns=[2, 1]",
+        "csv='/a', header=true",
+    ]
+    assert len({str(parameters(corpus)) for corpus in said}) == len(said)
 
 
 def test_an_ensemble_has_a_trainer_for_each_seed():

@@ -153,6 +153,7 @@ def test_n_best_follows_the_beam():
         ("data.download=3", ["data.download: expected an array", "got 3"]),
         ("data.download=[{name='x', url='y', sha='z'}]", ["data.download.0.sha256: missing", "(and 1 more)"]),
         ("data.dates.last_year=1900", ["data.dates.last_year: expected at least first_year (1950), got 1900"]),
+        ("filters.drop_duplicates=true", ["filters.drop_duplicates: expected 'none', 'exact' or 'near'", "got true"]),
         ("filters.max_length_ratio=0.5", ["filters.max_length_ratio", "0 (no limit) or at least 1"]),
         ("data.validation_fraction=0.96", ["data.test_fraction", "below 1"]),
         ("data.tsv=x.tsv", ["data: expected one of", "got tsv and builtin"]),
@@ -170,6 +171,75 @@ def test_mistakes_are_named(override, words):
     message = refusal("dates", override)
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("corpora", "told"),
+    [
+        ("{}", "data.corpora.0: expected one of source and target, tsv, csv, jsonl, tmx or po, got none"),
+        ("{tsv='a'}, {tvs='b'}", "data.corpora.1.tvs: unknown key; did you mean data.corpora.1.tsv?"),
+        ("{tsv='a', csv='b'}", "data.corpora.0.csv: expected one origin of a corpus, got tsv beside it; remove one"),
+        ("{source='a'}", "data.corpora.0.target: expected beside source, got nothing; add it"),
+        ("{tsv='a', target='b'}", "data.corpora.0.source: expected beside target, got nothing; add it"),
+        ("{tsv='a', keys=['x', 'y']}", "data.corpora.0.keys: expected only with jsonl, got it with tsv; remove it"),
+        ("{tmx='a'}", "data.corpora.0.languages: expected the codes of two languages, source and target"),
+        ("{tmx='a', languages=['de', 'de']}", "data.corpora.0.languages: expected the codes of two languages"),
+        ("{csv='a', columns=['de']}", "data.corpora.0.columns: expected two columns, source and target, by name or"),
+        ("{csv='a', columns=[true, 1]}", "data.corpora.0.columns: expected two columns"),
+        ("{csv='a', columns=[0, 1]}", "data.corpora.0.columns: expected columns to be numbered from 1"),
+        ("{csv='a', columns=['x', 1], header=false}", "data.corpora.0.header: expected true where columns are named"),
+        (
+            "{csv='a', delimiter='||'}",
+            "data.corpora.0.delimiter: expected one character that is no quote or line end, got '||'",
+        ),
+        ("{tsv='a', weight=0}", "data.corpora.0.weight: expected greater than 0, got 0"),
+        ("{tsv='a', weight=2, split='test'}", 'data.corpora.0.weight: expected 1 with split = "test"'),
+        (
+            "{tsv='a', domain='two words'}",
+            "data.corpora.0.domain: expected at most 40 letters, digits and ._+-, got 'two words'",
+        ),
+        ("{tsv='a', split='dev'}", "data.corpora.0.split: expected 'train', 'validation' or 'test', got \"dev\""),
+        ("3", "data.corpora.0: expected a section, got 3"),
+        ("{tsv='a', split='test'}", "data: expected one of source and target, tsv, or builtin"),
+        ("{tsv='a', split='train'}", 'data.corpora: expected one with split = "validation", or one without split'),
+    ],
+)
+def test_corpora_that_cannot_be(corpora, told, tmp_path):
+    path = write(tmp_path, f"[data]\ncorpora = [{corpora}]\n")
+    assert refusal(path).startswith(f"{path}: {told}")
+
+
+def test_many_corpora(tmp_path):
+    text = """
+[[data.corpora]]
+csv = "a.csv"
+columns = ["de", 2]
+delimiter = ";"
+weight = 2
+domain = "law"
+
+[[data.corpora]]
+source = "/s"
+target = "t"
+
+[[data.corpora]]
+tmx = "b.tmx"
+languages = ["de", "en"]
+split = "test"
+
+[[data.download]]
+name = "b.tmx"
+url = "http://localhost/b.tmx"
+sha256 = "%s"
+""" % ("0" * 64)
+    config = load(write(tmp_path, text))
+    table, files, memory = config.data.corpora
+    assert (table.csv, table.columns, table.weight, table.domain) == (f"{tmp_path}/a.csv", ("de", 2), 2.0, "law")
+    assert (files.source, files.target, memory.tmx) == ("/s", f"{tmp_path}/t", "b.tmx")
+    assert (table.origin, files.origin, memory.origin) == ("csv", "source", "tmx")
+    assert config.data.given_splits == {"test"}
+    assert load(write(tmp_path, dump(config), "other.toml")) == config.model_copy(update={"name": "mine"})
+    assert load("dates", ["data.corpora=[{po='x.po'}]", "data.test_tsv='t'"]).data.given_splits == {"test"}
 
 
 @pytest.mark.parametrize(

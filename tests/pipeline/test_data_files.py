@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import data_files
+from pipeline.artifacts import hash_file
 from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder, external_files, locate
 from preprocessing.errors import DataError
+from tests.remote_files import RemoteFileSystem
 
 
 def sha256(text):
@@ -23,6 +26,45 @@ def test_contents_by_role(tmp_path):
         "test_tsv[0] t[1].tsv": sha256("t[1].tsv"),
     }
     assert external_files(DataConfig(builtin="dates")) == {}
+
+
+def test_all_files_of_all_corpora_each_hashed_once(tmp_path, monkeypatch):
+    for name in ("a.csv", "b.de", "b.en", "c.po", "v.tsv"):
+        (tmp_path / name).write_text(name)
+    corpora = [
+        {"csv": "a.csv", "columns": [1, 2]},
+        {"csv": "*.csv", "columns": [1, 3]},
+        {"source": "b.de", "target": "b.en"},
+        {"po": "c.po", "split": "test"},
+    ]
+    data = DataConfig.model_validate({"corpora": corpora, "validation_tsv": "v.tsv", "directory": str(tmp_path)})
+    hashed = []
+    monkeypatch.setattr(data_files, "hash_file", lambda path: hashed.append(path.name) or hash_file(path))
+    assert external_files(data) == {
+        "validation_tsv[0] v.tsv": sha256("v.tsv"),
+        "corpora.0.csv[0] a.csv": sha256("a.csv"),
+        "corpora.1.csv[0] a.csv": sha256("a.csv"),
+        "corpora.2.source[0] b.de": sha256("b.de"),
+        "corpora.2.target[0] b.en": sha256("b.en"),
+        "corpora.3.po[0] c.po": sha256("c.po"),
+    }
+    assert sorted(hashed) == ["a.csv", "b.de", "b.en", "c.po", "v.tsv"]
+    (tmp_path / "c.po").unlink()
+    with pytest.raises(DataError, match=r"data\.corpora\.3\.po: no such file: .*c\.po"):
+        external_files(data)
+
+
+def test_remote_files_have_the_checksums_of_their_store(tmp_path):
+    for name in ("a.tsv", "b.tsv"):
+        (tmp_path / name).write_text(name)
+    data = DataConfig(tsv=f"remote://{tmp_path}/*.tsv", directory="/elsewhere")
+    assert locate(data, data.tsv) == data.tsv
+    checksums = {name: hashlib.md5(name.encode()).hexdigest() for name in ("a.tsv", "b.tsv")}
+    assert external_files(data) == {"tsv[0] a.tsv": checksums["a.tsv"], "tsv[1] b.tsv": checksums["b.tsv"]}
+    assert RemoteFileSystem.scheme() == "remote"
+    for path, told in ((f"remote://{tmp_path}/none", "no such file"), ("nowhere://x/y", "cannot be listed")):
+        with pytest.raises(DataError, match=told):
+            external_files(DataConfig(tsv=path))
 
 
 def test_missing_files(tmp_path):

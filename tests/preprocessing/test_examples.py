@@ -27,6 +27,8 @@ def test_an_example_survives_and_is_deterministic():
     serialized = to_example("zwei hunde", "two dögs", [18, 7], [], key="f:1")
     assert from_example(serialized) == Record("f:1", "zwei hunde", "two dögs", [18, 7], [])
     assert from_example(to_example("a", "b")) == Record("", "a", "b", None, None)
+    assert from_example(to_example("a", "b", domain="law")) == Record("", "a", "b", None, None, "law")
+    assert b"domain" not in serialized
     assert serialized == to_example("zwei hunde", "two dögs", [18, 7], [], key="f:1")
 
 

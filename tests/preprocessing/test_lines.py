@@ -1,14 +1,18 @@
+import bz2
 import gzip
 import io
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing import lines
 from preprocessing.errors import DataError
-from preprocessing.lines import Line, read_lines
+from preprocessing.lines import Line, is_compressed, read_lines
 
 ANY_LINE = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"").rstrip(b"\r"))
 
@@ -52,37 +56,70 @@ def test_a_long_line_is_not_loaded(tmp_path: Path) -> None:
     assert stream.largest < 100_000
 
 
-@pytest.mark.parametrize("name", ["plain.txt", "packed.txt.gz"])
-def test_plain_and_gzip_files_and_byte_order_mark(tmp_path: Path, name: str) -> None:
+PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstd.compress}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_plain_and_packed_files_and_byte_order_mark(tmp_path: Path, ending: str) -> None:
     content = "\ufeffeins\nzwei\ufeff\r\n\ndrei".encode()
-    path = tmp_path / name
-    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(PACKERS[ending](content))
     assert [line.text.decode() for line in read_lines(str(path), 1000)] == ["eins", "zwei\ufeff", "", "drei"]
+    assert is_compressed(str(path)) == bool(ending)
 
 
-def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
-    assert [line.text for line in read_lines(str(path), 1000)] == [b"one", b"two"]
+@pytest.mark.parametrize("ending", PACKERS)
+def test_several_streams_in_one_file_are_read_whole(tmp_path: Path, ending: str) -> None:
+    pack, path = PACKERS[ending], tmp_path / f"a{ending}"
+    path.write_bytes(pack(b"one\n") + pack(b"") + pack(b"two\n" * 100_000))
+    texts = [line.text for line in read_lines(str(path), 1000)]
+    assert texts == [b"one"] + [b"two"] * 100_000
 
 
-PACKED = gzip.compress(b"".join(b"%d some text\n" % number for number in range(5000)), mtime=0)
-FLIPPED = bytearray(PACKED)
-FLIPPED[-8] ^= 0xFF  # The first byte of the checksum.
+def test_unpacking_is_bounded(tmp_path: Path) -> None:
+    """A small file that unpacks to a quarter of a gigabyte."""
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(zstd.compress(b"x" * (1 << 26)) * 4)
+    tracemalloc.start()
+    try:
+        assert [line.too_long for line in read_lines(str(path), 1000)] == [True]
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (PACKED[: len(PACKED) // 2], "truncated after line"),
-        (PACKED[:-4], "truncated after line"),
-        (bytes(FLIPPED), "not a valid gzip file after line"),
-        (b"plain text\n", "not a valid gzip file after line 0"),
-        (PACKED + b"rubbish", "not a valid gzip file after line"),
-    ],
-)
-def test_damaged_gzip(tmp_path: Path, content: bytes, told: str) -> None:
-    path = tmp_path / "a.gz"
+def test_reading_from_a_place_inside(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes("eins\n\ufeffzwei\ndrei".encode())
+    assert [line.text.decode() for line in read_lines(str(path), 1000, start=5)] == ["\ufeffzwei", "drei"]
+
+
+CONTENT = b"".join(b"%d some text\n" % number for number in range(5000))
+
+
+def damaged() -> Iterator[tuple[str, bytes, str]]:
+    for ending, name in ((".gz", "gzip"), (".bz2", "bzip2"), (".zst", "zstd")):
+        packed = PACKERS[ending](CONTENT)
+        truncated, invalid = f"the {name} file is truncated after line", f"not a valid {name} file after line"
+        yield ending, packed[: len(packed) // 2], truncated
+        yield ending, packed[:-4], truncated
+        yield ending, packed + packed[: len(packed) // 2], truncated
+        yield ending, b"plain text\n", f"{invalid} 0"
+        yield ending, packed + b"rubbish, 9", invalid
+    packed = bytearray(gzip.compress(CONTENT))
+    packed[-8] ^= 0xFF  # the first byte of the checksum
+    yield ".gz", bytes(packed), "not a valid gzip file after line"
+    packed = bytearray(bz2.compress(CONTENT))
+    packed[len(packed) // 2] ^= 0xFF
+    yield ".bz2", bytes(packed), "not a valid bzip2 file after line"
+    packed = bytearray(zstd.compress(CONTENT, options={zstd.CompressionParameter.checksum_flag: 1}))
+    packed[-1] ^= 0xFF
+    yield ".zst", bytes(packed), "not a valid zstd file after line"
+
+
+@pytest.mark.parametrize(("ending", "content", "told"), list(damaged()))
+def test_damaged_files(tmp_path: Path, ending: str, content: bytes, told: str) -> None:
+    path = tmp_path / f"a{ending}"
     path.write_bytes(content)
     with pytest.raises(DataError, match=told) as caught:
         list(read_lines(str(path), 1000))

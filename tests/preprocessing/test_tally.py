@@ -42,8 +42,13 @@ def test_counts_balance_in_any_order() -> None:
 
 
 def test_lost_pairs_are_noticed() -> None:
-    with pytest.raises(RuntimeError, match="30 pairs were read but 29 kept or dropped"):
+    with pytest.raises(RuntimeError, match="30 pairs were read and 0 repeated, but 29 kept or dropped"):
         tally.counts_of(add([*ENTRIES[:-2], drop(Reason.NUL_BYTE, 12)]))
+
+
+def test_copies_count_as_read() -> None:
+    counts = tally.counts_of(add([*ENTRIES, tally.repeated(5), tally.repeated(2), tally.kept("train", 7)]))
+    assert (counts["read"], counts["repeated"], counts["kept"]["train"]) == (30, 7, 22)
 
 
 def test_failures_come_first_and_are_counted() -> None:
