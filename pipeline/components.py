@@ -131,7 +131,7 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
         return statistics(inputs["ExampleGen"], inputs["Transform"], output, beam_args)
 
     return Component(
-        name="StatisticsGen", version=1, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
+        name="StatisticsGen", version=2, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
     )
 
 
