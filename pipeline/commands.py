@@ -185,9 +185,9 @@ COMMANDS = {
         takes_beam_args=True,
     ),
     "preprocess": Command(
-        summary="text to vocabularies, records and corpus statistics",
+        summary="text to vocabularies, records and statistics, and checks of the corpus",
         example="heliograph preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing",
-        execute=stage(lambda _: "StatisticsGen"),
+        execute=stage(lambda _: "ExampleValidator"),
         takes_beam_args=True,
     ),
     "train": Command(

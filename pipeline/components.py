@@ -1,9 +1,10 @@
 """The steps of a run: what each depends on, and which function does it.
 
-    ExampleGen ─▶ Transform ─┬─▶ StatisticsGen
+    ExampleGen ─▶ Transform ─┬─▶ StatisticsGen ─▶ ExampleValidator
                              └─▶ Trainer ─┬─▶ Evaluator
                                           └─▶ Exporter ─▶ InfraValidator ─▶ Pusher
 
+Trainers come after the ExampleValidator, without reading it: another limit is no other model.
 With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter. With `[ensemble]` there
 is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes one model of theirs.
 The names are TFX's, but for Exporter, Ensembler and ShortlistGen. A component is executed again when a section that it
@@ -20,12 +21,14 @@ from typing import Any
 from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
+from pipeline.example_validator import compared_files, validate_examples
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.runner import Component, Execute
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
+from pipeline.validation_config import ValidationConfig
 
 PUSHED_FILE = "pushed.json"
 """Where the Pusher notes what it published."""
@@ -35,6 +38,7 @@ _DEFAULTS = {
     "target": TextSection(),
     "vocabulary": VocabularySection(),
     "filters": FiltersConfig(),
+    "validation": ValidationConfig(),
     "model": RecurrentConfig(),
     "training": TrainingConfig(),
     "search": SearchConfig(),
@@ -54,6 +58,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         _example_gen(config, beam_args),
         _transform(config, beam_args),
         _statistics_gen(beam_args),
+        _example_validator(config),
         *_trainers(config),
         *((_shortlist_gen(config, beam_args),) if config.search.shortlist else ()),
         _evaluator(config),
@@ -135,6 +140,22 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
     )
 
 
+def _example_validator(config: Config) -> Component:
+    validation = config.validation
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        return validate_examples(validation, inputs["StatisticsGen"], output)
+
+    return Component(
+        name="ExampleValidator",
+        version=1,
+        inputs=("StatisticsGen",),
+        parameters=validation.model_dump(exclude={"compare_with"}),
+        external_files=lambda: compared_files(validation),
+        execute=execute,
+    )
+
+
 def _shortlist_gen(config: Config, beam_args: Sequence[str]) -> Component:
     candidates, frequent = config.search.shortlist, config.search.shortlist_frequent
 
@@ -190,6 +211,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
         variant="" if seed is None else f"seed {seed}",
         version=3,
         inputs=("Transform",),
+        after=("ExampleValidator",),
         parameters=parameters,
         execute=_with_tensorflow(execute),
         resumes_from="checkpoints",

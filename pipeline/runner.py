@@ -43,6 +43,8 @@ class Component:
     folder as it is. What lies there is no output: it may be deleted afterwards."""
     inputs: tuple[str, ...] = ()
     """Keys of the components whose artifacts it reads."""
+    after: tuple[str, ...] = ()
+    """Keys of components that have to have succeeded before it is executed, though nothing it makes depends on them."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The part of the configuration that its outputs depend on, JSON-able."""
     still_there: Callable[[Path], bool] = lambda _: True
@@ -124,11 +126,11 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
 
 
 def needed(components: Sequence[Component], until: str) -> list[Component]:
-    """The component `until` and all that it reads, directly or indirectly, in the given order."""
+    """The component `until`, all that it reads and all that it comes after, directly or not, in the given order."""
     wanted = {until}
     for component in reversed(components):
         if component.key in wanted:
-            wanted.update(component.inputs)
+            wanted.update(component.inputs, component.after)
     return [component for component in components if component.key in wanted]
 
 
