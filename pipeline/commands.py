@@ -15,6 +15,7 @@ from pipeline import artifacts, runner, status
 from pipeline.components import build, model_key, shortlist_keys
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
+from pipeline.init_config import add_init_arguments, init
 from pipeline.quiet import load_tensorflow
 
 REMOTE_BATCH = 16
@@ -178,6 +179,13 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> tuple
 
 
 COMMANDS = {
+    "init": Command(
+        summary="look at files of yours and write a configuration with sensible sizes, saying why",
+        example="heliograph init news.de.gz news.en.gz > my.toml",
+        execute=init,
+        add_arguments=add_init_arguments,
+        takes_config=False,
+    ),
     "run": Command(
         summary="execute every component in order, skipping what is up to date, and report",
         example="heliograph run dates --set training.epochs=3",

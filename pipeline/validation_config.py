@@ -8,7 +8,7 @@ from pipeline.config_section import Section, Share
 class ValidationConfig(Section):
     """Limits of the ExampleValidator, for each split; beyond one of them the run ends before training.
 
-    A share of 1 switches its check off, a number of pairs of 0 likewise. Unless its limit is 0, a share is no anomaly
+    A maximum of 1 switches its check off, a minimum of 0 likewise. Unless its limit is 0, a share is no anomaly
     with fewer than 10 cases. What is counted, `preprocessing/statistics.py` tells.
     """
 
@@ -32,6 +32,9 @@ class ValidationConfig(Section):
     that do not belong together, unless numbers are what is translated."""
     max_script_mismatch_share: Share = 0.05
     """Largest share of sources, and of targets, most of whose letters are not of the side's usual script."""
+    min_length_correlation: Share = 0.2
+    """Training split of 400 pairs or more: least correlation of the lengths of source and target, which is near 0 where
+    the lines of two files are shifted against each other. A side of constant length is not checked."""
     max_duplicate_share: Share = 0.5
     """Largest share of pairs that repeat another pair of their split."""
     compare_with: str | None = None

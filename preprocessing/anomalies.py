@@ -10,11 +10,12 @@
       ]
     }
 
-The verdict is "ok" or "anomaly", "off" where the limit switches the check off, or "few": more than the limit allows,
-but fewer than `FEW` cases, which may be chance. Checks without a key (balance, lost pairs, overlaps) are of our own
-code: they cannot be set, and only a defect breaks them.
+The verdict is "ok" or "anomaly", "off" where the limit switches the check off, or "few": beyond the limit, but with
+fewer than `FEW` cases (or `FEW_LENGTHS` pairs), which may be chance. Checks without a key (balance, lost pairs,
+overlaps) are of our own code: they cannot be set, and only a defect breaks them.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -23,6 +24,9 @@ from preprocessing.drift import distances
 
 FEW = 10
 """Cases of which a share tells too little; with a limit of 0 every case counts."""
+
+FEW_LENGTHS = 400
+"""Pairs of which a correlation tells too little: its standard error is a twentieth."""
 
 Verdict = Literal["ok", "anomaly", "off", "few"]
 
@@ -33,7 +37,7 @@ _SHOWN_EXAMPLES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a corpus may have. Shares: 1 switches the check off; pairs: 0 does."""
+    """What a corpus may have. A maximum of 1 switches its check off, a minimum of 0 does."""
 
     min_train_pairs: int
     min_validation_pairs: int
@@ -45,6 +49,7 @@ class Limits:
     max_numbers_differ_share: float
     max_script_mismatch_share: float
     max_duplicate_share: float
+    min_length_correlation: float
     max_drift: float
 
 
@@ -153,7 +158,19 @@ def _split_checks(split: str, found: Mapping[str, Any], limits: Limits) -> Itera
         yield _share_check(check, split, suspicious[check], f"max_{check}_share", limits)
     for side in _SIDES:
         yield _share_check(f"{side}_script", split, suspicious[f"{side}_script"], "max_script_mismatch_share", limits)
+    if split == "train" and found["length_correlation"] is not None:
+        yield _correlation_check(split, found, limits.min_length_correlation)
     yield _share_check("duplicates", split, found["duplicates"]["pairs"], "max_duplicate_share", limits)
+
+
+def _correlation_check(split: str, found: Mapping[str, Any], limit: float) -> Check:
+    value, pairs = found["length_correlation"], found["pairs"]
+    verdict: Verdict = "off" if not limit else "ok" if value >= limit else "anomaly"
+    if verdict == "anomaly" and pairs < FEW_LENGTHS:
+        verdict = "few"
+    return Check(
+        check="length_correlation", split=split, value=value, limit=limit, verdict=verdict, key="min_length_correlation"
+    )
 
 
 def _share_check(check: str, split: str, found: Mapping[str, Any], key: str, limits: Limits) -> Check:
@@ -182,8 +199,8 @@ def _verdict(value: float, limit: float) -> Verdict:
 
 
 def _severity(check: Check) -> tuple[float, str, str]:
-    """Sorts what is furthest beyond its limit first; too few pairs before all shares."""
-    ratio = float("inf") if check.count is None and check.check == "pairs" else check.value / max(check.limit, 1e-9)
+    """Sorts what is furthest beyond its limit first, minima before all maxima."""
+    ratio = math.inf if (check.key or "").startswith("min_") else check.value / max(check.limit, 1e-9)
     return -ratio, check.check, check.split
 
 
@@ -203,6 +220,11 @@ def _told(check: Check, section: str) -> str:
     key = f"{section}.{check.key}"
     if check.check == "pairs":
         return f"{check.split} has {check.value:,} pairs ({key} asks for {check.limit:,})"
+    if check.check == "length_correlation":
+        return (
+            f"the lengths of source and target in {check.split} correlate by {check.value:.2f} only ({key} asks for "
+            f"{check.limit}), as if lines were shifted"
+        )
     if check.check.endswith("_drift"):
         what = check.check.removesuffix("_drift").replace("_", " ")
         return f"{what} of {check.split} drifted by {check.value:.3f} from the earlier run ({key} allows {check.limit})"

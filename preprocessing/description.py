@@ -5,6 +5,7 @@ logarithms, three interquartile ranges from the quartiles (Tukey 1977, Explorato
 of 2 from the median. A script differs where most letters of a text are not of the script of most letters of its side.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -89,12 +90,20 @@ def _describe_split(split: str, counts: SplitCounts, repeats: Findings, usual: U
         "pairs": pairs,
         **{side: _describe_side(counts.sides[side], pairs, usual.ranks[side]) for side in SIDES},
         "length_ratio": {"histogram": {f"{ratio_of(bucket):.3g}": ratios[bucket].pairs for bucket in sorted(ratios)}},
+        "length_correlation": correlation(counts.moments),
         "suspicious": dict(_suspicious(counts.findings, pairs, usual)),
         "duplicates": {
             "pairs": described(repeats.get((PAIRS, split), _NOTHING), pairs),
             "sources": described(repeats.get((SOURCES, split), _NOTHING), pairs),
         },
     }
+
+
+def correlation(moments: Mapping[str, int]) -> float | None:
+    """Pearson's correlation from the sums of 1, x, y, xx, xy, yy; `None` where x or y is constant, or nothing is."""
+    number, x, y, xx, xy, yy = (moments.get(name, 0) for name in ("1", "x", "y", "xx", "xy", "yy"))
+    spread = (number * xx - x * x) * (number * yy - y * y)  # whole numbers of any size: nothing cancels
+    return (number * xy - x * y) / math.sqrt(spread) if spread else None
 
 
 def _suspicious(findings: Findings, pairs: int, usual: Usual) -> Iterator[tuple[str, dict[str, Any]]]:

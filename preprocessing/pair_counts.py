@@ -13,6 +13,8 @@ from preprocessing.pair_traits import length_bucket, looks_untranslated, numbers
 from preprocessing.scripts import main_script
 from preprocessing.vocabulary import SIDES
 
+_MOMENTS = ("1", "x", "y", "xx", "xy", "yy")
+
 
 class SideCounts(NamedTuple):
     """What is counted of one side of one split; all is bounded by the longest line, the vocabulary or Unicode."""
@@ -36,6 +38,7 @@ class SplitCounts(NamedTuple):
 
     sides: dict[str, SideCounts]
     findings: Findings
+    moments: Counter[str]  # sums over the pairs of 1, x, y, xx, xy, yy for x, y = characters of source, target
 
 
 Accumulator = dict[str, SplitCounts]  # by split
@@ -48,7 +51,7 @@ def nothing_of_side() -> SideCounts:
 
 def nothing_of_split() -> SplitCounts:
     """No pair seen."""
-    return SplitCounts({side: nothing_of_side() for side in SIDES}, {})
+    return SplitCounts({side: nothing_of_side() for side in SIDES}, {}, Counter())
 
 
 class CountPairs(beam.CombineFn):
@@ -79,6 +82,9 @@ class CountPairs(beam.CombineFn):
             if (script := main_script(Counter(text))) is not None:
                 note(counts.findings, ("script", side, script), record)
         _count_traits(counts.findings, record)
+        x, y = len(record.source), len(record.target)
+        for name, value in zip(_MOMENTS, (1, x, y, x * x, x * y, y * y), strict=True):
+            counts.moments[name] += value
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
@@ -90,6 +96,7 @@ class CountPairs(beam.CombineFn):
                 for side in SIDES:
                     _add_side(total.sides[side], counts.sides[side])
                 add_findings(total.findings, counts.findings)
+                total.moments.update(counts.moments)
         return merged
 
     def extract_output(self, accumulator: Accumulator) -> Accumulator:

@@ -13,6 +13,7 @@
           },
           "target": {...},
           "length_ratio": {"histogram": {"0.917": 5210, "1": 6033, ...}},
+          "length_correlation": 0.83,
           "suspicious": {
             "untranslated": {"count": 3, "of": 29000, "share": 0.0001, "examples": [
               {"file": "train.de.gz", "line": 713, "source": "Hot Dogs", "target": "hot dogs"}, ...]},
@@ -29,7 +30,8 @@
 
 Lengths are tokens without start and end, and percentiles are of the nearest rank: the shortest length that at least so
 many percent of the pairs do not exceed. Coverage is the share of running tokens that are one of the N most frequent of
-the training split. Scripts are shares of the letters. Ratios are target / source in characters. Histograms of
+the training split. Scripts are shares of the letters. Ratios are target / source in characters, and the
+correlation is Pearson's of both sides' characters. Histograms of
 characters and ratios have buckets, see `preprocessing.pair_traits`; a bucket's name is its smallest length, or its
 middle. A finding has the examples with the smallest keys.
 

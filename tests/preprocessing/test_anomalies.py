@@ -20,6 +20,7 @@ LIMITS = {
     "max_length_ratio_share": 0.1,
     "max_numbers_differ_share": 0.1,
     "max_script_mismatch_share": 0.1,
+    "min_length_correlation": 0.2,
     "max_duplicate_share": 0.1,
     "max_drift": 0.2,
 }
@@ -54,6 +55,7 @@ def statistics(splits=("test", "train", "validation"), pairs=100):
                 "target": side(),
                 "suspicious": {kind: found() for kind in kinds},
                 "duplicates": {"pairs": found(), "sources": found()},
+                "length_correlation": 0.9,
             }
             for split in splits
         },
@@ -140,6 +142,18 @@ def test_too_few_pairs():
     assert broken(check_corpus(statistics(pairs=0), limits(min_test_pairs=0)))[0] == ("pairs", "test", "off")
 
 
+def test_shifted_lines():
+    content = put(statistics(pairs=500), ("splits", "train", "length_correlation"), 0.03)
+    checks = check_corpus(content, limits())
+    assert broken(checks) == [("length_correlation", "train", "anomaly")]
+    assert "correlate by 0.03 only (validation.min_length_correlation asks for 0.2)" in message(checks, "validation")
+    assert broken(check_corpus(content, limits(min_length_correlation=0.0)))[0][2] == "off"
+    few = put(statistics(pairs=399), ("splits", "train", "length_correlation"), 0.03)
+    assert broken(check_corpus(few, limits())) == [("length_correlation", "train", "few")]
+    constant = put(content, ("splits", "train", "length_correlation"), None)
+    assert broken(check_corpus(constant, limits())) == []
+
+
 def test_drift():
     then = put(statistics(), ("splits", "train", "target", "characters", "histogram"), {"40": 9})
     then = put(then, ("splits", "train", "source", "scripts"), {"Latin": 0.7, "Greek": 0.3})
@@ -182,7 +196,7 @@ def test_the_worst_come_first_and_the_rest_are_counted():
     assert told.index("train has 100 pairs") < told.index("90.0% of the targets")
     report = json.loads(json.dumps(as_json(checks)))
     assert report["anomalies"] == 7
-    (worst,) = (item for item in report["checks"] if item["value"] == 0.9)
+    (worst,) = (item for item in report["checks"] if item.get("count") == 90)
     assert worst == {
         "check": "target_script",
         "split": "validation",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.description import describe, percentile
+from preprocessing.description import correlation, describe, percentile
 from preprocessing.errors import DataError
 from preprocessing.examples import Record, shard_name, to_example
 from preprocessing.pair_counts import CountPairs
@@ -162,6 +162,17 @@ def test_characters_and_scripts():
 def test_percentiles_are_of_the_nearest_rank(values, percent):
     histogram = {value: values.count(value) for value in values}
     assert percentile(histogram, percent) == np.percentile(values, percent, method="inverted_cdf")
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=2))
+def test_correlation_of_lengths(lengths):
+    elements = corpus(*[("a" * x, "b" * y) for x, y in lengths])
+    found = correlation(counted(elements, [number % 3 for number in range(len(elements))])["train"].moments)
+    x, y = np.array(lengths).T
+    if x.std() == 0 or y.std() == 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
 
 
 def test_records_without_ids_are_refused(transformed):
