@@ -17,6 +17,7 @@ from pipeline.component import Component, keys_of, needed
 from pipeline.components import build, model_key, shortlist_keys
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
+from pipeline.init_config import add_init_arguments, init
 from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 
@@ -225,6 +226,13 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> list[
 
 
 COMMANDS = {
+    "init": Command(
+        summary="look at files of yours and write a configuration with sensible sizes, saying why",
+        example="heliograph init news.de.gz news.en.gz > my.toml",
+        execute=init,
+        add_arguments=add_init_arguments,
+        takes_config=False,
+    ),
     "run": Command(
         summary="execute every component in order, skipping what is up to date, and report",
         example="heliograph run dates --set training.epochs=3",
@@ -233,9 +241,9 @@ COMMANDS = {
         takes_beam_args=True,
     ),
     "preprocess": Command(
-        summary="text to vocabularies, records and corpus statistics",
+        summary="text to vocabularies, records and statistics, and checks of the corpus",
         example="heliograph preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing",
-        execute=stage(lambda _: "StatisticsGen"),
+        execute=stage(lambda _: "ExampleValidator"),
         takes_beam_args=True,
     ),
     "train": Command(

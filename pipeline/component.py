@@ -38,6 +38,8 @@ class Component:
     results are equal whenever they were made."""
     inputs: tuple[str, ...] = ()
     """Keys of the components whose artifacts it reads."""
+    after: tuple[str, ...] = ()
+    """Keys of components that have to have succeeded before it is executed, though nothing it makes depends on them."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The part of the configuration that its outputs depend on, JSON-able."""
     still_there: Callable[[Path], bool] = lambda _: True
@@ -72,11 +74,11 @@ def identify(component: Component, inputs: Mapping[str, str], external_files: Ma
 
 
 def needed(components: Sequence[Component], until: str | Collection[str]) -> list[Component]:
-    """The components of these keys and all that they read, directly or indirectly, in the given order."""
+    """The components of these keys, all that they read and all that they come after, directly or not, in that order."""
     wanted = {until} if isinstance(until, str) else set(until)
     for component in reversed(components):
         if component.key in wanted:
-            wanted.update(component.inputs)
+            wanted.update(component.inputs, component.after)
     return [component for component in components if component.key in wanted]
 
 

@@ -1,9 +1,10 @@
 """The steps of a run: what each depends on, and which function does it.
 
-    ExampleGen ─▶ Transform ─┬─▶ StatisticsGen
+    ExampleGen ─▶ Transform ─┬─▶ StatisticsGen ─▶ ExampleValidator
                              └─▶ Trainer ─┬─▶ Evaluator
                                           └─▶ Exporter ─▶ InfraValidator ─▶ Pusher
 
+Trainers come after the ExampleValidator, without reading it: another limit is no other model.
 With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter. With `[ensemble]` there
 is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes one model of theirs.
 The names are TFX's, but for Exporter, Ensembler and ShortlistGen. A component is executed again when a section that it
@@ -22,11 +23,13 @@ from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
+from pipeline.example_validator import compared_files, validate_examples
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
+from pipeline.validation_config import ValidationConfig
 
 PUSHED_FILE = "pushed.json"
 """Where the Pusher notes what it published."""
@@ -42,6 +45,7 @@ DEFAULTS = {
     "target": TextSection(),
     "vocabulary": VocabularySection(),
     "filters": FiltersConfig(),
+    "validation": ValidationConfig(),
     "model": RecurrentConfig(),
     "training": TrainingConfig(),
     "search": SearchConfig(),
@@ -62,6 +66,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         _example_gen(config, beam_args),
         _transform(config, beam_args),
         _statistics_gen(beam_args),
+        _example_validator(config),
         *_trainers(config),
         *((_shortlist_gen(config, beam_args),) if config.search.shortlist else ()),
         _evaluator(config),
@@ -144,7 +149,23 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
         return statistics(inputs["ExampleGen"], inputs["Transform"], output, beam_args)
 
     return Component(
-        name="StatisticsGen", version=1, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
+        name="StatisticsGen", version=2, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
+    )
+
+
+def _example_validator(config: Config) -> Component:
+    validation = config.validation
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        return validate_examples(validation, inputs["StatisticsGen"], output)
+
+    return Component(
+        name="ExampleValidator",
+        version=1,
+        inputs=("StatisticsGen",),
+        parameters=validation.model_dump(exclude={"compare_with"}),
+        external_files=lambda: compared_files(validation),
+        execute=execute,
     )
 
 
@@ -210,6 +231,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
         version=4,
         packages=series("tensorflow", "keras"),  # hours of work: what a patch mends is not worth them
         inputs=("Transform",),
+        after=("ExampleValidator",),
         parameters=parameters,
         execute=_with_tensorflow(execute),
         resumes_from=CHECKPOINTS,

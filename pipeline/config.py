@@ -28,6 +28,7 @@ from pipeline.model_config import ModelConfig, RecurrentConfig
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import EnsembleConfig, TrainingConfig
+from pipeline.validation_config import ValidationConfig
 
 
 class SearchConfig(Section):
@@ -117,6 +118,8 @@ class Config(Section):
     """Both vocabularies."""
     filters: FiltersConfig = FiltersConfig()
     """Which pairs are kept."""
+    validation: ValidationConfig = ValidationConfig()
+    """What the corpus may look like."""
     model: ModelConfig = RecurrentConfig()
     """The network."""
     training: TrainingConfig = TrainingConfig()
@@ -188,6 +191,10 @@ def load(reference: str, overrides: Sequence[str] = ()) -> Config:
     if config.serving.push_to is not None:
         push_to = str(base_of(("serving", "push_to"), document) / Path(config.serving.push_to).expanduser())
         update["serving"] = config.serving.model_copy(update={"push_to": push_to})
+    compare_with = config.validation.compare_with
+    if compare_with is not None:
+        compare_with = str(base_of(("validation", "compare_with"), document) / Path(compare_with).expanduser())
+        update["validation"] = config.validation.model_copy(update={"compare_with": compare_with})
     return config.model_copy(update=update)
 
 

@@ -11,6 +11,7 @@ from pipeline import cli, commands, lineage_commands
 from pipeline.config import load
 from pipeline.runner import Component
 from preprocessing.errors import DataError
+from tests.pipeline.test_components import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +32,7 @@ def calls(monkeypatch, tmp_path):
             name=component.name,
             version=component.version,
             inputs=component.inputs,
+            after=component.after,
             parameters=component.parameters,
             external_files=component.external_files,
             execute=execute,
@@ -74,24 +76,24 @@ def test_every_help_has_an_example(name, capsys):
 def test_run_reports_and_then_skips(calls, capsys, tmp_path):
     assert cli.main(["run", "dates"]) == 0
     out, err = capsys.readouterr()
-    names = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"]
+    names = NAMES
     assert out == f"report of dates (dates): {', '.join(names)}\n"
     assert calls == names
-    assert err.splitlines()[:7] == [f"{name:<14}  runs: never executed" for name in names]
-    assert err.splitlines()[7] == "ExampleGen      running…" and len(err.splitlines()) == 7 + 14
+    assert err.splitlines()[:8] == [f"{name:<16}  runs: never executed" for name in names]
+    assert err.splitlines()[8] == "ExampleGen        running…" and len(err.splitlines()) == 8 + 16
     assert load(str(tmp_path / "runs" / "dates" / "config.toml")) == load("dates")
     assert cli.main(["run", "dates"]) == 0
-    assert calls == names and "Exporter        up to date (" in capsys.readouterr().err
+    assert calls == names and "Exporter          up to date (" in capsys.readouterr().err
 
 
 def test_stages_run_what_they_need_and_print_where_it_is(calls, capsys, tmp_path):
     root = tmp_path / "elsewhere"
     assert cli.main(["export", "dates", "--root", str(root), "--set", "search.beam_size=2"]) == 0
-    assert calls == ["ExampleGen", "Transform", "Trainer", "Evaluator", "Exporter"]
+    assert calls == NAMES[:-1]
     figure, folder = capsys.readouterr().out.splitlines()
     assert figure == "perplexity\t1.5" and Path(folder).parent == root / "Exporter"
     assert cli.main(["preprocess", "dates", "--root", str(root), "--", "--runner=FlinkRunner"]) == 0
-    assert calls[5:] == ["--runner=FlinkRunner", "StatisticsGen"]
+    assert calls[7:] == ["--runner=FlinkRunner"]
 
 
 def test_until_and_rerun_choose_what_is_executed(calls, capsys, monkeypatch):
@@ -118,7 +120,7 @@ def test_until_and_rerun_choose_what_is_executed(calls, capsys, monkeypatch):
 
 def test_status_executes_nothing(calls, capsys, tmp_path):
     assert cli.main(["status", "dates"]) == 0
-    assert capsys.readouterr().out.count("missing") == 7 and list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out.count("missing") == 8 and list(tmp_path.iterdir()) == []
     assert cli.main(["train", "dates"]) == 0
     capsys.readouterr()
     assert cli.main(["status", "dates", "--set", "training.epochs=1"]) == 0

@@ -4,7 +4,16 @@ from pipeline.components import build
 from pipeline.config import load
 from pipeline.runner import needed
 
-NAMES = ["ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"]
+NAMES = [
+    "ExampleGen",
+    "Transform",
+    "StatisticsGen",
+    "ExampleValidator",
+    "Trainer",
+    "Evaluator",
+    "Exporter",
+    "InfraValidator",
+]
 
 
 def changed(*overrides):
@@ -21,6 +30,8 @@ def test_inputs_come_first():
     assert [component.name for component in needed(components, "Exporter")] == [
         "ExampleGen",
         "Transform",
+        "StatisticsGen",
+        "ExampleValidator",
         "Trainer",
         "Evaluator",
         "Exporter",
@@ -34,7 +45,8 @@ def test_inputs_come_first():
         ("data.shards=2", ["ExampleGen", "Transform"]),
         ("filters.drop_duplicates=exact", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
-        ("source.lowercase=false", [name for name in NAMES if name not in ("StatisticsGen", "InfraValidator")]),
+        ("source.lowercase=false", ["ExampleGen", "Transform", "Trainer", "Evaluator", "Exporter"]),
+        ("validation.min_test_pairs=7", ["ExampleValidator"]),
         ("model.hidden_size=7", ["Trainer"]),
         ("training.epochs=7", ["Trainer"]),
         ("search.beam_size=7", ["Evaluator", "Exporter"]),

@@ -105,6 +105,24 @@ def test_only_what_depends_on_a_change_is_repeated(bench, root):
     assert bench.run(root) == ([], first)
 
 
+def test_what_comes_after_a_check_waits_for_it_and_does_not_depend_on_it(bench, root):
+    def components():
+        read, count, show, other = bench.components()
+        return read, count, show, dataclasses.replace(other, after=("Count",))
+
+    assert [component.name for component in needed(components(), "Other")] == ["Read", "Count", "Other"]
+    bench.fail = DataError("bad corpus")
+    with pytest.raises(DataError, match="bad corpus"):
+        run(components(), root, "Other")
+    assert "Other" not in bench.done
+    bench.fail = None
+    run(components(), root, "Other")
+    bench.version += 1
+    bench.done.clear()
+    run(components(), root, "Other")
+    assert bench.done == ["Count"]
+
+
 def test_until_runs_only_what_is_needed(bench, root):
     assert bench.run(root, "Other")[0] == ["Read", "Other"]
     assert bench.run(root, "Show")[0] == ["Count", "Show"]

@@ -2,17 +2,19 @@
 
 import json
 import pickle
-import random
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preprocessing.description import correlation, describe, percentile
 from preprocessing.errors import DataError
 from preprocessing.examples import Record, shard_name, to_example
+from preprocessing.pair_counts import CountPairs
 from preprocessing.records import write_records
-from preprocessing.statistics import CountLengths, percentile, statistics
+from preprocessing.statistics import statistics
 from preprocessing.vocabulary import write_vocabulary
 
 TRAIN = [([4, 5, 1], [4]), ([1, 1], [4, 5]), ([4], []), ([4, 4, 4, 4, 4, 4], [1, 4, 4])]
@@ -35,7 +37,7 @@ def test_figures(transformed):
     assert returned["example_gen"] == {"kept": {"train": 4}}
     train = returned["splits"]["train"]
     assert train["pairs"] == 4
-    assert train["source"] == {
+    assert {name: train["source"][name] for name in ("tokens", "unknown_tokens", "unknown_rate", "length")} == {
         "tokens": 12,
         "unknown_tokens": 3,
         "unknown_rate": 0.25,
@@ -55,28 +57,104 @@ def test_figures(transformed):
     assert empty["pairs"] == 0
     assert empty["source"]["length"]["mean"] is None
     assert empty["source"]["unknown_rate"] == 0
+    assert train["duplicates"]["pairs"]["count"] == train["duplicates"]["sources"]["count"] == 3  # all are "s", "t"
+    assert train["duplicates"]["pairs"]["examples"] == [{"file": "f", "line": 0, "source": "s", "target": "t"}]
 
 
-def test_the_order_of_pairs_and_merging_does_not_show():
-    chance = random.Random(1)
+def counted(elements, parts):
+    """What `CountPairs` gives if its elements arrive in this order, in these parts."""
+    count = pickle.loads(pickle.dumps(CountPairs()))
+    accumulators = [count.create_accumulator() for _ in range(max(parts, default=0) + 1)]
+    for element, part in zip(elements, parts, strict=True):
+        accumulators[part] = count.add_input(accumulators[part], element)
+    return count.extract_output(count.merge_accumulators(pickle.loads(pickle.dumps(part)) for part in accumulators))
+
+
+TEXTS = st.sampled_from(["ein hund", "a dog", "am 5. mai", "may 6", "кот", "x" * 40, "12", "Hund", "a Dog", "dog 5"])
+ROWS = st.lists(st.tuples(st.sampled_from(["train", "test"]), TEXTS, TEXTS, st.lists(st.integers(1, 6))), max_size=25)
+
+
+@settings(deadline=None)
+@given(ROWS, st.data())
+def test_the_order_of_pairs_and_merging_does_not_show(rows, data):
     elements = [
-        (split, Record(f"f:{line}", "", "", chance.choices(range(6), k=line % 9), chance.choices(range(6), k=line % 5)))
-        for split in ("train", "test")
-        for line in range(50)
+        (split, Record(f"f:{line:03d}", source, target, ids, ids[:1]))
+        for line, (split, source, target, ids) in enumerate(rows)
     ]
-    count = pickle.loads(pickle.dumps(CountLengths()))
+    shuffled = data.draw(st.permutations(elements))
+    parts = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    expected, found = counted(elements, [0] * len(elements)), counted(shuffled, parts)
+    assert found == expected
+    described = [json.dumps(describe(counts, {}, ["test", "train"])) for counts in (found, expected)]
+    assert described[0] == described[1]
 
-    def counted(parts):
-        accumulators = []
-        for part in parts:
-            accumulator = count.create_accumulator()
-            for element in part:
-                accumulator = count.add_input(accumulator, element)
-            accumulators.append(pickle.loads(pickle.dumps(accumulator)))
-        return count.extract_output(count.merge_accumulators(accumulators))
 
-    shuffled = chance.sample(elements, len(elements))
-    assert counted([elements]) == counted([shuffled[:10], [], shuffled[10:37], shuffled[37:]])
+def corpus(*pairs, split="train", ids=(4,)):
+    return [
+        (split, Record(f"00000-{split}.de:{line:09d}", source, target, list(ids), list(ids)))
+        for line, (source, target) in enumerate(pairs, start=1)
+    ]
+
+
+def test_what_differs_from_the_rest_is_suspicious():
+    usual = [(f"ein hund läuft {word} weit", f"a dog runs {word} far") for word in ("1", "2", "3 a", "bb", "ccc")] * 3
+    odd = [
+        ("hot dogs", "Hot Dogs"),
+        ("ein hund", "a dog that runs and runs and runs and runs"),
+        ("ein hund 7 läuft", "a dog 8 runs so"),
+        ("ein hund läuft", "собака бежит я"),
+        ("собака бежит я", "a dog runs so"),
+    ]
+    elements = corpus(*usual, *odd)
+    described = describe(counted(elements, [0] * len(elements)), {}, ["train"])
+    train = described["splits"]["train"]
+    lines = {name: [example["line"] for example in item["examples"]] for name, item in train["suspicious"].items()}
+    assert lines == {
+        "untranslated": [16],
+        "length_ratio": [17],
+        "numbers_differ": [18],
+        "source_script": [20],
+        "target_script": [19],
+    }
+    assert train["suspicious"]["untranslated"] == {
+        "count": 1,
+        "of": 20,
+        "share": 0.05,
+        "examples": [{"file": "train.de", "line": 16, "source": "hot dogs", "target": "Hot Dogs"}],
+    }
+    assert train["suspicious"]["numbers_differ"]["of"] == 10  # pairs with numbers on both sides
+    assert described["usual"]["script"] == {"source": "Latin", "target": "Latin"}
+    assert described["usual"]["length_ratio"]["high"] >= 2 * described["usual"]["length_ratio"]["median"] * 0.99
+
+
+def test_the_training_split_says_what_is_usual():
+    elements = corpus(*[("hund", "dog")] * 8) + corpus(("кот", "кот" * 9), split="test")
+    described = describe(counted(elements, [0] * len(elements)), {}, ["test", "train"])
+    found = described["splits"]["test"]["suspicious"]
+    assert [found[name]["count"] for name in ("source_script", "target_script", "length_ratio")] == [1, 1, 1]
+    assert described["overlaps"] == {"test, train": {"count": 0, "of": 8, "share": 0.0, "examples": []}}
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(1, 40), max_size=12), min_size=1, max_size=30))
+def test_coverage_is_that_of_the_most_frequent_training_tokens(lines):
+    elements = [element for ids in lines for element in corpus(("a", "b"), ids=ids)]
+    train = describe(counted(elements, [0] * len(lines)), {}, ["train"])["splits"]["train"]["source"]
+    frequencies = Counter(token for ids in lines for token in ids)
+    total = frequencies.total()
+    known = sorted((count for token, count in frequencies.items() if token != 1), reverse=True)
+    for size, share in train["coverage"].items():
+        assert share == sum(known[: int(size)]) / total
+    if known:
+        assert str(len(known)) in train["coverage"]
+        assert train["coverage"][str(len(known))] == pytest.approx(1 - train["unknown_rate"])
+
+
+def test_characters_and_scripts():
+    elements = corpus(("abc я", "xy"), ("a" * 100, "x"))
+    side = describe(counted(elements, [0, 1]), {}, ["train"])["splits"]["train"]["source"]
+    assert side["characters"] == {"total": 105, "distinct": 5, "mean": 52.5, "histogram": {"5": 1, "96": 1}}
+    assert side["scripts"] == {"Latin": 103 / 104, "Cyrillic": 1 / 104}
 
 
 @settings(deadline=None)
@@ -84,6 +162,17 @@ def test_the_order_of_pairs_and_merging_does_not_show():
 def test_percentiles_are_of_the_nearest_rank(values, percent):
     histogram = {value: values.count(value) for value in values}
     assert percentile(histogram, percent) == np.percentile(values, percent, method="inverted_cdf")
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=2))
+def test_correlation_of_lengths(lengths):
+    elements = corpus(*[("a" * x, "b" * y) for x, y in lengths])
+    found = correlation(counted(elements, [number % 3 for number in range(len(elements))])["train"].moments)
+    x, y = np.array(lengths).T
+    if x.std() == 0 or y.std() == 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
 
 
 def test_records_without_ids_are_refused(transformed):

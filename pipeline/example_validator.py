@@ -1,0 +1,89 @@
+"""From configuration to the checks of the corpus: where statistics lie, and what becomes of anomalies."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import find_all, hash_file
+from pipeline.validation_config import ValidationConfig
+from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
+from preprocessing.errors import DataError
+
+ANOMALIES_FILE = "anomalies.json"
+
+_STATISTICS_FILE = "statistics.json"  # as `preprocessing.statistics` names it, which loads Beam
+_KEY = "validation.compare_with"
+
+_log = logging.getLogger("heliograph.validate")
+
+
+def compared_files(validation: ValidationConfig) -> dict[str, str]:
+    """Role and name to SHA-256 of the earlier statistics, if any are named.
+
+    Raises:
+        DataError: They are not there.
+    """
+    if validation.compare_with is None:
+        return {}
+    return {f"compare_with {_STATISTICS_FILE}": hash_file(earlier_statistics(validation.compare_with))}
+
+
+def earlier_statistics(reference: str) -> Path:
+    """The statistics that a path names: that file, or the newest statistics of that root.
+
+    Raises:
+        DataError: There are none.
+    """
+    path = Path(reference)
+    if path.is_file():
+        return path
+    found = find_all(path, "StatisticsGen")
+    if not found:
+        raise DataError(f"{_KEY}: {path}: expected a {_STATISTICS_FILE} or the root of a preprocessed run, found none")
+    return found[0].path / _STATISTICS_FILE
+
+
+def validate_examples(validation: ValidationConfig, statistics_dir: Path, output: Path) -> dict[str, Any]:
+    """Checks the corpus and writes all checks; returns the numbers of checks and of those that tell too little.
+
+    Raises:
+        DataError: The corpus is beyond a limit. All checks are written nevertheless.
+        RuntimeError: Pairs have got lost, or a source is in two splits.
+    """
+    path = statistics_dir / _STATISTICS_FILE
+    earlier = None
+    if validation.compare_with is not None:
+        compared = earlier_statistics(validation.compare_with)
+        if compared.resolve() == path.resolve():
+            raise DataError(
+                f"{_KEY}: {validation.compare_with}: expected an earlier run, found the statistics of this one; "
+                f"name another root, or a copy of an earlier {_STATISTICS_FILE}"
+            )
+        earlier = _read(compared)
+    limits = Limits(**validation.model_dump(exclude={"compare_with"}))
+    try:
+        checks = check_corpus(_read(path), limits, earlier)
+    except DataError as error:
+        raise DataError(f"{_KEY}: {validation.compare_with}: {error}") from error
+    report = output / ANOMALIES_FILE
+    report.write_text(json.dumps(as_json(checks), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    broken = defects(checks)
+    if broken:
+        raise RuntimeError(f"{broken[0]}: this is a defect of Heliograph or of the runner; all checks: {report}")
+    complaint = message(checks, "validation")
+    if complaint is not None:
+        raise DataError(f"{complaint}; all checks: {report}")
+    few = sum(check.verdict == "few" for check in checks)
+    _log.info("%d checks of the corpus passed%s", len(checks), f", {few} for want of cases" if few else "")
+    return {"checks": len(checks), "too_few_cases": few}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: expected statistics as JSON ({error}); preprocess that corpus again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected statistics, an object of JSON, found {type(content).__name__}")
+    return content
