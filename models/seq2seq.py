@@ -235,7 +235,7 @@ class Seq2Seq(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def pair_nll(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Negative log-likelihood of each pair, teacher forced and with the model fed its own argmax: `[B]` float32 each.
+        """Negative log-likelihood of each pair, teacher forced and fed its own argmax: `[B]` float32 each.
 
         Their sums are what `test_step` adds up.
         """

@@ -97,9 +97,9 @@ def _status(arguments: argparse.Namespace) -> None:
     config, root = configuration(arguments)
     states = runner.inspect(build(config), root)
     print(status.table(states))
-    headline = status.headline(states)
-    if headline:
-        print(f"\n{headline}")
+    told = [line for line in (status.headline(states), status.verdict(states)) if line]
+    if told:
+        print("\n" + "\n".join(told))
 
 
 def positive(text: str) -> int:

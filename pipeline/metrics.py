@@ -12,10 +12,8 @@ What a score may be compared with depends on how the text was treated before. Th
 References are the records' normalised texts. On Multi30k that is the same BLEU as against the raw files.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,10 +21,9 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from pipeline.scores import Score, Track, ratio
 from pipeline.text_config import TextSection
 from preprocessing.text import JOINER, tokenize
-
-Track = Literal["LC", "CASED", "TUT"]
 
 References = Sequence[Sequence[str]]
 """The references of each item, at least one."""
@@ -37,33 +34,6 @@ class Item(NamedTuple):
 
     source: str
     references: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """A score of a set of translations, and of any selection of them.
-
-    Every score here is a function of sums over items, such as BLEU of counts of n-grams, or perplexity of
-    log-likelihoods and tokens. So those of slices and of resamples need no text, and are not means of scores.
-    """
-
-    statistics: np.ndarray
-    """`[items, K]`, what is summed."""
-    of_sums: Callable[[np.ndarray], float]
-    """The score of sums `[K]`."""
-    track: Track | None = None
-    """What it may be compared with."""
-    signature: str | None = None
-    """sacrebleu's description of how it was computed."""
-
-    @property
-    def value(self) -> float:
-        """The score of the whole set."""
-        return self.of_sums(self.statistics.sum(axis=0))
-
-    def of(self, chosen: np.ndarray) -> float:
-        """The score of some of the items, given as a mask or as indices, of which there is at least one."""
-        return self.of_sums(self.statistics[chosen].sum(axis=0))
 
 
 def group_by_source(pairs: Iterable[tuple[str, str]]) -> list[Item]:
@@ -116,7 +86,7 @@ def token_bleu(translations: Sequence[str], references: References, target: Text
 def exact_match(translations: Sequence[str], references: References, target: TextSection) -> Score:
     """The share of items whose translation equals one of their references."""
     return Score(
-        _rows((text in alternatives, 1) for text, alternatives in zip(translations, references, strict=True)), _ratio
+        _rows((text in alternatives, 1) for text, alternatives in zip(translations, references, strict=True)), ratio
     )
 
 
@@ -127,7 +97,7 @@ def word_error_rate(translations: Sequence[str], references: References, target:
     """
     return Score(
         _rows((text not in alternatives, 1) for text, alternatives in zip(translations, references, strict=True)),
-        _ratio,
+        ratio,
     )
 
 
@@ -138,13 +108,13 @@ def phone_error_rate(translations: Sequence[str], references: References, target
             [text.split() for text in translations],
             [[text.split() for text in alternatives] for alternatives in references],
         ),
-        _ratio,
+        ratio,
     )
 
 
 def character_error_rate(translations: Sequence[str], references: References, target: TextSection) -> Score:
     """The edit distance in Unicode characters; see `edit_errors`."""
-    return Score(edit_errors(translations, references), _ratio)
+    return Score(edit_errors(translations, references), ratio)
 
 
 _SCORES: Mapping[str, Callable[[Sequence[str], References, TextSection], Score]] = {
@@ -169,14 +139,9 @@ def edit_errors(sequences: Sequence[Sequence[str]], references: Sequence[Sequenc
     )
 
 
-def perplexity(nll: np.ndarray, tokens: np.ndarray) -> Score:
-    """exp(total negative log-likelihood / total tokens).
-
-    Args:
-        nll: `[items]`, in nats, of all the references of each item.
-        tokens: `[items]`, how many tokens those are; an end counts as one.
-    """
-    return Score(np.stack([nll, tokens], axis=1).astype(np.float64), lambda sums: math.exp(_ratio(sums)))
+def words(normalized: Sequence[str]) -> list[list[str]]:
+    """The words and punctuation marks of each text."""
+    return [[token.decode().replace(JOINER, "") for token in row] for row in _words(normalized).to_list()]
 
 
 def count_words(normalized: Sequence[str]) -> np.ndarray:
@@ -189,10 +154,6 @@ def count_words(normalized: Sequence[str]) -> np.ndarray:
 
 def _rows(rows: Iterable[Sequence[float]]) -> np.ndarray:
     return np.array(list(rows), dtype=np.float64)  # sums of whole numbers stay exact
-
-
-def _ratio(sums: np.ndarray) -> float:
-    return float(sums[0] / sums[1])
 
 
 def _sacrebleu(measure: Any, translations: Sequence[str], references: References, track: Track | None) -> Score:
@@ -217,4 +178,4 @@ def _words(normalized: Sequence[str]) -> tf.RaggedTensor:
 
 
 def _tokenized(normalized: Sequence[str]) -> list[str]:
-    return [" ".join(token.decode().replace(JOINER, "") for token in row) for row in _words(normalized).to_list()]
+    return [" ".join(row) for row in words(normalized)]

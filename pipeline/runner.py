@@ -48,6 +48,9 @@ class Component:
     still_there: Callable[[Path], bool] = lambda _: True
     """Called with the folder of a complete artifact: whether what it made outside that folder still exists; if not, it
     is executed again."""
+    resolve: Callable[[Path, Mapping[str, Artifact]], Mapping[str, Artifact]] = lambda root, inputs: {}
+    """Called with the root and the artifacts of `inputs`: further artifacts of the root that it reads, by keys of their
+    own, such as that of the last blessed model."""
     external_files: Callable[[], Mapping[str, str]] = dict
     """Role and name to SHA-256 of the files that it reads from outside the root; DataError if one is missing."""
 
@@ -109,7 +112,9 @@ def inspect(components: Sequence[Component], root: Path) -> list[State]:
         state: Standing = "up to date"
         if all(name in done for name in component.inputs):
             try:
-                artifact = _find(component, root, _identify(component, done, component.external_files()))
+                artifact = _find(
+                    component, root, _identify(component, _inputs(component, done, root), component.external_files())
+                )
             except DataError:
                 # What was made of a corpus outlives it: a trained model still translates.
                 artifact, state = _newest_with_same_parameters(component, root), "source missing"
@@ -147,7 +152,8 @@ def _find(component: Component, root: Path, artifact_id: str) -> Artifact | None
 
 def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: Path, label: str) -> Artifact:
     external_files = component.external_files()
-    artifact_id = _identify(component, done, external_files)
+    inputs = _inputs(component, done, root)
+    artifact_id = _identify(component, inputs, external_files)
     artifact = _find(component, root, artifact_id)
     if artifact is None:
         path = root / component.name / artifact_id
@@ -159,16 +165,15 @@ def _bring_up_to_date(component: Component, done: Mapping[str, Artifact], root: 
         with exclusive(path.with_name(f"{artifact_id}.lock"), on_wait):
             artifact = _find(component, root, artifact_id)  # the other process may have finished it
             if artifact is None:
-                return _execute(component, done, external_files, path, label)
+                return _execute(component, inputs, external_files, path, label)
     _log.info("%s  up to date (%s)", label, artifact_id)
     return artifact
 
 
 def _execute(
-    component: Component, done: Mapping[str, Artifact], external_files: Mapping[str, str], path: Path, label: str
+    component: Component, inputs: Mapping[str, Artifact], external_files: Mapping[str, str], path: Path, label: str
 ) -> Artifact:
     _log.info("%s  running…", label)
-    inputs = {name: done[name] for name in component.inputs}
     artifacts.prepare(path, keep=component.resumes_from is not None)
     started, clock = datetime.now(UTC), time.monotonic()
     with interruptible():
@@ -189,13 +194,19 @@ def _execute(
     return artifact
 
 
-def _identify(component: Component, done: Mapping[str, Artifact], external_files: Mapping[str, str]) -> str:
+def _inputs(component: Component, done: Mapping[str, Artifact], root: Path) -> dict[str, Artifact]:
+    """All artifacts that it reads, by key."""
+    inputs = {name: done[name] for name in component.inputs}
+    return {**inputs, **component.resolve(root, inputs)}
+
+
+def _identify(component: Component, inputs: Mapping[str, Artifact], external_files: Mapping[str, str]) -> str:
     """The artifact id of an execution with these inputs."""
     identity = {
         "component": component.name,
         "version": component.version,
         "parameters": artifacts.plain(component.parameters),
-        "inputs": {name: done[name].fingerprint for name in component.inputs},
+        "inputs": {name: artifact.fingerprint for name, artifact in inputs.items()},
         "external_files": dict(external_files),
     }
     return artifacts.fingerprint(identity)[: artifacts.ID_LENGTH]

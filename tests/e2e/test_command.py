@@ -70,7 +70,7 @@ def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, f
         assert expected in command
     saved_model = re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)
     assert (folder / saved_model[1] / "saved_model.pb").is_file()
-    for component in ("ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "Exporter", "InfraValidator"):
+    for component in ("ExampleGen", "Transform", "StatisticsGen", "Trainer", "Evaluator", "ModelValidator", "Exporter"):
         assert re.search(rf"^{component} +done in", first_run.stderr, re.MULTILINE)
     assert "Traceback" not in first_run.stderr and "Warning" not in first_run.stderr
 
@@ -78,7 +78,7 @@ def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, f
 def test_a_second_run_repeats_nothing_and_says_the_same(folder, first_run):
     again = heliograph("run", "my.toml", *SMALL, cwd=folder)
     assert again.returncode == 0 and again.stdout == first_run.stdout
-    assert again.stderr.count("up to date") == 7 and "done in" not in again.stderr
+    assert again.stderr.count("up to date") == 8 and "done in" not in again.stderr
 
 
 def test_other_search_options_do_not_train_again(folder, first_run):
@@ -112,7 +112,7 @@ def test_translate_answers_line_by_line(folder, first_run):
 
 def test_status_lists_the_components(folder, first_run):
     answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
-    assert answer.returncode == 0 and answer.stdout.count("up to date") == 7
+    assert answer.returncode == 0 and answer.stdout.count("up to date") == 8
 
 
 def test_the_exported_model_is_validated_and_says_what_stands_behind_it(folder, first_run):

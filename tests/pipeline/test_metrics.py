@@ -14,7 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from pipeline.config_section import Metric
 from pipeline.figures import FIGURES, shown
-from pipeline.metrics import count_words, edit_errors, group_by_source, perplexity, score
+from pipeline.metrics import count_words, edit_errors, group_by_source, score
 from pipeline.text_config import TextSection
 
 WORDS = TextSection()
@@ -182,13 +182,6 @@ def test_an_edit_error_rate_may_exceed_one():
 def test_words_and_ends_are_counted():
     # a, b, - and c; d and a full stop.
     assert count_words(["a b-c", "", "d."]).tolist() == [5, 1, 3]
-
-
-def test_perplexity_of_a_selection():
-    found = perplexity(np.array([6.0, 3.0, 7.0]), np.array([3, 1, 4]))
-    assert found.value == pytest.approx(math.exp(16 / 8))
-    assert found.of(np.array([True, False, True])) == pytest.approx(math.exp(13 / 7))
-    assert found.of(np.array([1, 1])) == pytest.approx(math.exp(3))
 
 
 @settings(deadline=None)
