@@ -149,7 +149,8 @@ def count_words(normalized: Sequence[str]) -> np.ndarray:
 
     Models of words still have it easier: they call a rare word unknown where others have to spell it.
     """
-    return _words(normalized).row_lengths().numpy() + 1
+    counts: np.ndarray = _words(normalized).row_lengths().numpy()
+    return counts + 1
 
 
 def _rows(rows: Iterable[Sequence[float]]) -> np.ndarray:

@@ -146,6 +146,19 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
     assert answer.returncode == 2 and "expected an older version" in answer.stderr
 
 
+def test_what_is_not_blessed_is_not_published(folder, first_run, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    options = [*SMALL, "--set=evaluation.bless_minimum=101", "--set=serving.push_to=never"]
+    for _ in range(2):
+        assert cli.main(["push", "my.toml", *options]) == 1
+        answer = capfd.readouterr()
+        check_complaint(answer.out, answer.err, "my: not blessed, so not pushed: BLEU")
+        assert "is not as good as evaluation.bless_minimum = 101" in answer.err and not (folder / "never").exists()
+    assert cli.main(["status", "my.toml", *options]) == 0
+    assert re.search("^not blessed: BLEU", capfd.readouterr().out, re.MULTILINE)
+    assert re.search("^blessed: BLEU", first_run.stdout, re.MULTILINE)
+
+
 def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
     command = [sys.executable, "-m", "pipeline", "serve", "my.toml", *SMALL, "--rest-port=0", "--grpc-port=0"]
     command += ["--label=stable=1", "--max-rows=2", "--batching", "--max-enqueued-batches=9"]
