@@ -195,7 +195,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
     return Component(
         name="Trainer",
         variant="" if seed is None else f"seed {seed}",
-        version=3,
+        version=4,
         inputs=("Transform",),
         parameters=parameters,
         execute=_with_tensorflow(execute),

@@ -1,7 +1,7 @@
-"""The table and the plots of TensorBoard's HParams tab."""
+"""The table and the plots of TensorBoard's HParams tab: of all trainings under a folder, or of one sweep."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,25 @@ def write_hparams(directory: Path, sessions: Sequence[Session]) -> None:
             hp.hparams({key: _plain(value) for key, value in session.values.items()}, trial_id=session.name)
             for name, value in session.figures.items():
                 tf.summary.scalar(name, value)
+
+
+def write_session(directory: Path, sections: Mapping[str, Any]) -> None:
+    """Say with which values a training was done; its figures are the curves in the folders below.
+
+    Args:
+        directory: gets an event file.
+        sections: nested values.
+    """
+    with _writer(directory).as_default(step=0):
+        hp.hparams({key: _plain(value) for key, value in _flat(sections)})
+
+
+def _flat(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in sections.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _writer(directory: Path) -> Any:

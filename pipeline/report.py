@@ -81,7 +81,7 @@ def _slices(config: Config, evaluation: Mapping[str, Any]) -> str:
     """The score that blesses, of each slice with enough sentences to say something."""
     name = config.bless_metric
     low, high = (shown(name, end) for end in evaluation["intervals"][name])
-    lines = [f"{FIGURES[name].label}: 95 % {low} to {high}"]
+    lines = [f"{FIGURES[name].label}: {low} to {high} (95 % interval)"]
     for trait, found in evaluation["slices"].items():
         cells = [
             f"{one['name']}: {shown(name, one[name])} ({one['sentences']:,})"

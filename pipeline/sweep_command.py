@@ -8,19 +8,9 @@ from pathlib import Path
 
 from pipeline.artifacts import ID_LENGTH, fingerprint, plain, write_whole
 from pipeline.commands import Command, configuration, positive, repeated
+from pipeline.grid import SORTABLE, check_figure, combinations, parse_grid, trials
 from pipeline.quiet import load_tensorflow
-from pipeline.sweep import (
-    SORTABLE,
-    Result,
-    as_json,
-    check_figure,
-    combinations,
-    parse_grid,
-    ranked,
-    run_trials,
-    table,
-    trials,
-)
+from pipeline.sweep import Result, as_json, ranked, run_trials, table
 from preprocessing.errors import DataError
 
 SWEEPS = "sweeps"

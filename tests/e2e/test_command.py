@@ -205,6 +205,28 @@ def manifests(folder):
     return sorted((folder / "runs/my/Trainer").glob("*/manifest.json"))
 
 
+def test_a_sweep_ranks_what_it_trained_and_goes_on_where_something_failed(folder):
+    command = ["sweep", "my.toml", *SMALL, "--root=swept", "--grid=data.directory=.,absent", "--json=sweep.json"]
+    first = heliograph(*command, "--grid=model.hidden_size=8", cwd=folder)
+    assert first.returncode == 1 and "1 of 2 trials failed" in first.stderr and "Traceback" not in first.stderr
+    again = heliograph(*command, "--grid=model.hidden_size=8,12", cwd=folder)
+    assert again.returncode == 1 and "Trainer  done in" in again.stderr
+    assert len(list((folder / "swept" / "Trainer").glob("*/manifest.json"))) == 2  # one of them by the first sweep
+    assert not (folder / "swept" / "Evaluator").exists()  # the test split plays no part
+    found = json.loads((folder / "sweep.json").read_text())
+    trained, failed = found["trials"][:2], found["trials"][2:]
+    assert found["by"] == "perplexity"
+    assert trained[0]["metrics"]["perplexity"] < trained[1]["metrics"]["perplexity"]
+    assert {trial["values"]["model.hidden_size"] for trial in trained} == {8, 12}
+    assert all("absent" in trial["failure"] for trial in failed) and len(failed) == 2
+    rows = again.stdout.splitlines()
+    assert rows[1].split()[0] == "1" and rows[1].endswith(trained[0]["trainer"])
+    assert sum(" failed: data.source: no such file" in row for row in rows) == 2
+    assert f"model.hidden_size={trained[0]['values']['model.hidden_size']}" in again.stdout.split("Next:\n")[1]
+    logs = re.search(r"tensorboard --logdir (\S+)", again.stdout)[1]
+    assert len(list((folder / logs).glob("*/events.*"))) == 4
+
+
 def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first_run):
     command = [sys.executable, "-m", "pipeline", "train", "my.toml", *SMALL, "--set=training.epochs=10000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

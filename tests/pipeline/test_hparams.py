@@ -1,15 +1,22 @@
 """The event files as TensorBoard's own HParams plugin reads them."""
 
+import json
 from types import SimpleNamespace
 
+import numpy as np
+import pytest
+from google.protobuf import text_format
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
+from tensorboard.plugins.projector import ProjectorConfig
 
 from pipeline.hparams import Session, write_hparams
+from pipeline.model_files import load_model
+from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 
 SESSIONS = [
     Session(
@@ -51,3 +58,23 @@ def test_tensorboard_shows_values_and_figures_of_each_trial(tmp_path):
         assert group.hparams["model.bidirectional"].bool_value == session.values["model.bidirectional"]
         assert {value.name.tag: value.value for value in group.metric_values} == session.figures
     assert found["c"].hparams["x"].string_value == "[1, 2]" and found["b"].hparams["x"].number_value == 0.5
+
+
+def test_a_training_says_its_values_and_its_curves_are_the_figures(config, trainer_dir):
+    _, (group,) = read(trainer_dir)
+    assert group.hparams["model.hidden_size"].number_value == config.model.hidden_size
+    assert group.hparams["training.teacher_forcing.schedule"].string_value == "constant"
+    figures = {(value.name.group, value.name.tag): value.value for value in group.metric_values}
+    history = json.loads((trainer_dir / "history.json").read_text())
+    assert figures["validation", "perplexity"] == pytest.approx(history["val_perplexity"][-1], rel=1e-6)
+
+
+def test_the_projector_has_the_embeddings_of_the_tokens(trainer_dir, transform_dir):
+    logs = trainer_dir / "logs"
+    config = text_format.Parse((logs / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    model = load_model(trainer_dir, transform_dir)
+    for shown, side, network in zip(config.embeddings, SIDES, (model.encoder, model.decoder), strict=True):
+        tokens = (logs / shown.metadata_path).read_text().splitlines()
+        assert shown.tensor_name == side and tokens == read_vocabulary(vocabulary_file(transform_dir, side))
+        vectors = np.loadtxt(logs / shown.tensor_path, delimiter="\t")
+        np.testing.assert_allclose(vectors, network.embedding.embeddings.numpy(), rtol=1e-4)

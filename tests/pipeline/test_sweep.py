@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline import sweep
 from pipeline.config import load
 from pipeline.errors import UsageError
-from pipeline.sweep import Result, Trial, as_json, check_figure, combinations, parse_grid, ranked, table, trials
+from pipeline.grid import Trial, check_figure, combinations, parse_grid, trials
+from pipeline.sweep import Result, as_json, ranked, table
 
 PYTHON = sys.executable
 
