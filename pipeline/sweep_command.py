@@ -45,7 +45,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
         write_whole(arguments.json, json.dumps(as_json(results, by), indent=2, ensure_ascii=False) + "\n")
     failed = sum(result.trainer is None for result in results)
     if failed < len(results):
-        logs = root / SWEEPS / fingerprint([list(trial.values.items()) for trial in found])[:ID_LENGTH]
+        name = fingerprint([list(trial.values.items()) for trial in found])[:ID_LENGTH]
+        logs = root / SWEEPS / f"grid-{name}"
         _write_logs(logs, results)
         best = [part for override in ranked(results, by)[0].trial.overrides for part in ("--set", override)]
         print(f"\nNext:\n  {shlex.join(['heliograph', 'run', *repeated(arguments), *best])}")
