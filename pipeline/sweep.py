@@ -73,9 +73,9 @@ def run_trials(
 
 
 def _trained(config: Config, root: Path) -> Artifact | None:
-    states = {state.component: state for state in runner.inspect(build(config), root)}
-    state = states[model_key(config)]
-    return state.artifact if state.state == "up to date" else None
+    """What the configuration trained; without its corpus nothing, because another one's model would pass for it."""
+    states = runner.inspect(runner.needed(build(config), model_key(config)), root)
+    return states[-1].artifact if all(state.state == "up to date" for state in states) else None
 
 
 def _train(arguments: Sequence[str]) -> str:
