@@ -1,10 +1,15 @@
 """Token-weighted cross entropy, with the projection to the vocabulary that it comes from."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from models.scopes import in_scope
+
+SCORED_TOGETHER = 1024
+"""Tokens whose logits are in memory at the same time where each sequence is scored: there may be many, and thousands of
+logits each."""
 
 
 class CrossEntropy(NamedTuple):
@@ -71,6 +76,22 @@ def projected_cross_entropy(
     return CrossEntropy(loss, tf.stop_gradient(nll))
 
 
+def sequence_nll(
+    project: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, target_ids: tf.Tensor, lengths: tf.Tensor
+) -> tf.Tensor:
+    """Negative log-likelihood of each sequence, in nats, float32 `[B]`; a limited number of rows of logits at once.
+
+    Args:
+        project: features `[N, F]` to logits `[N, V]`.
+        features: `[B, T, F]`.
+        target_ids: `[B, T]` int, padded on the right.
+        lengths: `[B]` int, real targets of each row, at least one.
+    """
+    real = tf.sequence_mask(lengths, tf.shape(target_ids)[1])
+    nll = _token_nll(project, tf.boolean_mask(features, real), tf.boolean_mask(target_ids, real))
+    return tf.math.segment_sum(nll, tf.cast(tf.where(real)[:, 0], tf.int32))
+
+
 def log_normalizer(logits: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     """`log sum exp(logits)` `[N]` of logits `[N, V]` and their softmax.
 
@@ -98,3 +119,18 @@ def _cross_entropy(
     sums = tf.reduce_sum(log_total - gold_share * gold), tf.reduce_sum(log_total - gold)
     to_targets = tf.gather_nd(probabilities, targets) - gold_share
     return sums, tf.tensor_scatter_nd_update(probabilities, targets, to_targets)
+
+
+def _token_nll(project: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Of each target `[N]` after features `[N, F]`, float32 `[N]`."""
+    count = tf.shape(targets)[0]
+
+    def part(first: tf.Tensor, nll: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        last = tf.minimum(first + SCORED_TOGETHER, count)
+        logits = tf.cast(project(features[first:last]), tf.float32)
+        scored = log_normalizer(logits, tf.nn.softmax(logits)) - tf.gather(logits, targets[first:last], batch_dims=1)
+        return last, tf.concat([nll, scored], axis=0)
+
+    nothing = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([0]), shape=[None])
+    _, nll = tf.while_loop(lambda first, _: first < count, part, (0, nothing))
+    return nll

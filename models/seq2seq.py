@@ -9,7 +9,7 @@ from models import replicas
 from models.batches import Batch, slice_rows, token_counts
 from models.dropout import fold_in
 from models.gradients import accumulate, clip
-from models.losses import CrossEntropy
+from models.losses import CrossEntropy, sequence_nll
 from models.metrics import Perplexity
 from models.networks import Network
 from models.optimizers import apply_reduced, check_clipping, loss_scale
@@ -230,11 +230,29 @@ class Seq2Seq(keras.Model):
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Both perplexities: teacher forced, and with the model fed its own argmax."""
         memory = self.encoder(batch["source_ids"], batch["source_lengths"])
-        gold_inputs = shift_right(batch["target_ids"], self.start_id)
-        own_inputs = self.decoder_inputs(batch, memory, tf.zeros_like(gold_inputs, tf.bool))
-        for metric, inputs in ((self.perplexity, gold_inputs), (self.free_running_perplexity, own_inputs)):
+        for metric, inputs in zip(self.metrics, self._test_inputs(batch, memory), strict=True):
             metric.update_state(*self.cross_entropy(batch, inputs, memory))
         return {metric.name: metric.result() for metric in self.metrics}
+
+    def pair_nll(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Negative log-likelihood of each pair, teacher forced and fed its own argmax: `[B]` float32 each.
+
+        Their sums are what `test_step` adds up.
+        """
+        memory = self.encoder(batch["source_ids"], batch["source_lengths"])
+        lengths = batch["target_lengths"]
+
+        def nll(inputs: tf.Tensor) -> tf.Tensor:
+            features = self.decoder.unroll_features(inputs, lengths, memory).features
+            return sequence_nll(self.decoder.projector(), features, batch["target_ids"], lengths)
+
+        forced, own = self._test_inputs(batch, memory)
+        return nll(forced), nll(own)
+
+    def _test_inputs(self, batch: Batch, memory: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decoder inputs `[B, T]`: the reference, and the model's own argmax."""
+        forced = shift_right(batch["target_ids"], self.start_id)
+        return forced, self.decoder_inputs(batch, memory, tf.zeros_like(forced, tf.bool))
 
     def get_config(self) -> dict[str, Any]:
         """See base class."""

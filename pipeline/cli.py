@@ -23,9 +23,10 @@ from pipeline.errors import UsageError
 from pipeline.lineage_commands import LINEAGE_COMMANDS
 from pipeline.quiet import set_environment, tensorflow_error
 from pipeline.serving_commands import SERVING_COMMANDS
+from pipeline.sweep_command import SWEEP_COMMANDS
 from preprocessing.errors import DataError
 
-COMMANDS = {**MODEL_COMMANDS, **LINEAGE_COMMANDS, **SERVING_COMMANDS}
+COMMANDS = {**MODEL_COMMANDS, **SWEEP_COMMANDS, **LINEAGE_COMMANDS, **SERVING_COMMANDS}
 """Every command by name, in the order of the help."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -141,8 +141,8 @@ def _status(arguments: argparse.Namespace) -> None:
     config, root = configuration(arguments)
     states = inspect(build(config), root)
     print(status.table(states))
-    headline = status.headline(states)
-    for text in ([headline] if headline else [], status.reasons(states)):
+    told = [line for line in (status.headline(states), status.verdict(states)) if line]
+    for text in (told, status.reasons(states)):
         if text:
             print("\n" + "\n".join(text))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
+from pipeline.artifacts import Artifact
 
 Execute = Callable[[Mapping[str, Path], Path], Mapping[str, Any]]
 
@@ -45,6 +46,9 @@ class Component:
     still_there: Callable[[Path], bool] = lambda _: True
     """Called with the folder of a complete artifact: whether what it made outside that folder still exists; if not, it
     is executed again."""
+    resolve: Callable[[Path, Mapping[str, Artifact]], Mapping[str, Artifact]] = lambda root, inputs: {}
+    """Called with the root and the artifacts of `inputs`: further artifacts of the root that it reads, by keys of their
+    own, such as that of the last blessed model."""
     external_files: Callable[[], Mapping[str, str]] = dict
     """Role and name to SHA-256 of the files that it reads from outside the root; DataError if one is missing."""
 

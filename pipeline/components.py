@@ -1,12 +1,13 @@
 """The steps of a run: what each depends on, and which function does it.
 
     ExampleGen ─▶ Transform ─┬─▶ StatisticsGen ─▶ ExampleValidator
-                             └─▶ Trainer ─┬─▶ Evaluator
-                                          └─▶ Exporter ─▶ InfraValidator ─▶ Pusher
+                             └─▶ Trainer ─┬─▶ Evaluator ─▶ ModelValidator ─┐
+                                          └─▶ Exporter ─▶ InfraValidator ──┴─▶ Pusher
 
 Trainers come after the ExampleValidator, without reading it: another limit is no other model.
 With `search.shortlist`, the ShortlistGen reads Transform's records for Evaluator and Exporter. With `[ensemble]` there
 is a Trainer for each of its seeds, and between them and what follows the Ensembler, which makes one model of theirs.
+The ModelValidator also reads the evaluation of the last model of this root that was blessed.
 The names are TFX's, but for Exporter, Ensembler and ShortlistGen. A component is executed again when a section that it
 is built from changes, so another beam size trains nothing and another model preprocesses nothing. Functions are
 imported when they are executed: TensorFlow and Beam take seconds that `heliograph status` does not have.
@@ -18,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts import Artifact
+from pipeline.blessing import BASELINE, find_baseline
 from pipeline.component import Component, Execute
 from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.config_files import CORPUS_PATH_KEYS
@@ -39,6 +42,9 @@ LOGS = "logs"
 
 CHECKPOINTS = "checkpoints"
 """Folder from which a Trainer's next execution goes on."""
+
+_BLESSING = ("bless_metric", "bless_margin", "bless_minimum")
+"""What the ModelValidator alone reads of the section `evaluation`."""
 
 DEFAULTS = {
     "source": TextSection(),
@@ -70,6 +76,7 @@ def build(config: Config, beam_args: Sequence[str] = ()) -> tuple[Component, ...
         *_trainers(config),
         *((_shortlist_gen(config, beam_args),) if config.search.shortlist else ()),
         _evaluator(config),
+        _model_validator(config),
         _exporter(config),
         _infra_validator(config),
         *((_pusher(config),) if config.serving.push_to else ()),
@@ -241,7 +248,8 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
 
 def _evaluator(config: Config) -> Component:
     view, parameters = _as_served(config, "search", "evaluation", "source", "target")
-    del parameters["evaluation"]["samples"]  # only the report shows them
+    for name in ("samples", *_BLESSING):  # the report's, and the ModelValidator's
+        del parameters["evaluation"][name]
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.evaluate import evaluate
@@ -255,6 +263,35 @@ def _evaluator(config: Config) -> Component:
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),
+    )
+
+
+def _model_validator(config: Config) -> Component:
+    view, parameters = _sections(config, "evaluation", "target")
+    evaluation = parameters["evaluation"]
+    folder = config.serving.push_to
+
+    def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
+        from pipeline.model_validator import bless_model
+
+        return bless_model(view, inputs["Evaluator"], inputs.get(BASELINE), output)
+
+    def resolve(root: Path, inputs: Mapping[str, Artifact]) -> Mapping[str, Artifact]:
+        published = None if folder is None else Path(folder, config.name)
+        return find_baseline(root, inputs["Evaluator"], config.name, published)
+
+    return Component(
+        name="ModelValidator",
+        version=1,
+        inputs=("Evaluator",),
+        parameters={
+            "name": config.name,
+            **{name: evaluation[name] for name in (*_BLESSING, "resamples")},
+            "bless_metric": config.bless_metric,  # where it is not set, it follows from others
+            "target": parameters["target"],
+        },
+        execute=_with_tensorflow(execute),
+        resolve=resolve,
     )
 
 
@@ -303,12 +340,12 @@ def _pusher(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
         from pipeline.export_model import push_model
 
-        return push_model(config, inputs["Exporter"], output)
+        return push_model(config, inputs["Exporter"], inputs["ModelValidator"], output)
 
     return Component(
         name="Pusher",
-        version=1,
-        inputs=("Exporter", "InfraValidator"),  # not read: without its artifact, nothing is pushed
+        version=2,
+        inputs=("Exporter", "ModelValidator", "InfraValidator"),  # the last is not read: without it, nothing is pushed
         parameters={"name": config.name, **config.serving.model_dump(exclude={"precision"})},
         execute=_with_tensorflow(execute),
         still_there=is_published,

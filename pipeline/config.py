@@ -101,6 +101,29 @@ class EvaluationConfig(Section):
     share of translations that equal a reference; the opposite share, `word_error_rate`, with `phone_error_rate` the
     usual figures for pronunciations; `character_error_rate`. Default: `bleu`, `chrf` and `exact_match`, with
     `token_bleu` for a target of words and `character_error_rate` for one of characters."""
+    length_edges: Annotated[tuple[Count, ...], BeforeValidator(as_tuple)] | None = Field(default=None, min_length=1)
+    """Figures are also given by the length of the source, in words, or in characters where those are its unit: the
+    longest length of each slice but the last, rising. Default: the quartiles of the test split."""
+    min_slice: Count = 50
+    """Slices of fewer sources are marked: what is said of them is mostly chance."""
+    resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples of the test split that intervals and comparisons are made of."""
+    bless_metric: Metric | None = None
+    """The score that decides whether a model is blessed: only blessed models are pushed. Default: the first one of
+    `metrics`."""
+    bless_margin: float = Field(default=0.5, ge=0.0)
+    """How much worse than the last blessed model, on the same test split, a blessed one may be: in points, as reports
+    show the score (of shares, percentage points)."""
+    bless_minimum: float | None = None
+    """A blessed model's score is at least as good as this, in the same points. Default: the first model is blessed
+    whatever it can do."""
+
+    @field_validator("length_edges")
+    @classmethod
+    def _check_edges(cls, edges: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if edges is not None and list(edges) != sorted(set(edges)):
+            raise ValueError(f"expected rising lengths, got {list(edges)}")
+        return edges
 
 
 class Config(Section):
@@ -139,8 +162,18 @@ class Config(Section):
         of_unit: dict[str, tuple[Metric, ...]] = {"word": ("token_bleu",), "character": ("character_error_rate",)}
         return self.evaluation.metrics or ("bleu", "chrf", *of_unit.get(self.target.unit, ()), "exact_match")
 
+    @property
+    def bless_metric(self) -> Metric:
+        """The score that decides whether a model is blessed."""
+        return self.evaluation.bless_metric or self.metrics[0]
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.bless_metric not in self.metrics:
+            raise ValueError(
+                f"evaluation: expected one of metrics ({', '.join(self.metrics)}) for bless_metric, "
+                f"got {self.bless_metric}"
+            )
         differing = [key for key in TextSection.model_fields if getattr(self.source, key) != getattr(self.target, key)]
         if self.vocabulary.joint and differing:
             raise ValueError(

@@ -3,9 +3,7 @@
 import itertools
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.artifacts import MANIFEST, Manifest, versions, write_whole
 from pipeline.components import PUSHED_FILE
@@ -55,9 +53,11 @@ def export_model(
     rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
     columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
     parts = (transform_dir, trainer_dir, evaluator_dir)
+    manifests = [_manifest(part) for part in parts]
     card = {
         "name": config.name,
-        "configuration": {name: value for part in parts for name, value in _parameters(part).items()},
+        "configuration": {name: value for part in manifests for name, value in part.parameters.items()},
+        "evaluation": manifests[-1].outputs_fingerprint,  # by which the next candidate finds what it is compared with
         "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
         "vocabularies": vocabulary_hashes(transform_dir),
         "versions": versions(),
@@ -70,10 +70,8 @@ def export_model(
     return {"bytes": sum(path.stat().st_size for path in version.rglob("*") if path.is_file())}
 
 
-def _parameters(artifact: Path) -> Mapping[str, Any]:
-    """The part of the configuration that an artifact was made with."""
-    manifest = Manifest.model_validate_json((artifact / MANIFEST).read_bytes())
-    return manifest.parameters
+def _manifest(artifact: Path) -> Manifest:
+    return Manifest.model_validate_json((artifact / MANIFEST).read_bytes())
 
 
 def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str, float]:
@@ -94,12 +92,18 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
     return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
 
 
-def push_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str, float]:
+def push_model(config: Config, exporter_dir: Path, model_validator_dir: Path, output_dir: Path) -> dict[str, float]:
     """Publish a validated model where `serving.push_to` says, and note in `pushed.json` where that is.
 
     Returns:
         The number of the published version.
+
+    Raises:
+        DataError: the model is not blessed.
     """
+    verdict = _manifest(model_validator_dir).metrics
+    if not verdict["blessed"]:
+        raise DataError(f"{config.name}: not blessed, so not pushed: {verdict['reason']}")
     base_dir = Path(str(config.serving.push_to), config.name)
     published = push(newest_version(exporter_dir / config.name), base_dir, config.serving.keep_versions)
     log.info("published %s", published)

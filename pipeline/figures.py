@@ -35,4 +35,9 @@ FIGURES: Mapping[str, Figure] = {
 def shown(name: str, value: float) -> str:
     """The value of a figure as people write it, such as `19.34` or `22.10 %`."""
     figure = FIGURES[name]
-    return f"{100 * value:.{figure.decimals}f} %" if figure.share else f"{value:.{figure.decimals}f}"
+    return f"{in_points(name, value):.{figure.decimals}f}" + (" %" if figure.share else "")
+
+
+def in_points(name: str, value: float) -> float:
+    """The value of a figure, or a difference of two, in the unit that people see: of shares percentage points."""
+    return 100 * value if FIGURES[name].share else value

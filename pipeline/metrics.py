@@ -12,19 +12,18 @@ What a score may be compared with depends on how the text was treated before. Th
 References are the records' normalised texts. On Multi30k that is the same BLEU as against the raw files.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from pipeline.scores import Score, Track, ratio
 from pipeline.text_config import TextSection
 from preprocessing.text import JOINER, tokenize
-
-Track = Literal["LC", "CASED", "TUT"]
 
 References = Sequence[Sequence[str]]
 """The references of each item, at least one."""
@@ -35,16 +34,6 @@ class Item(NamedTuple):
 
     source: str
     references: tuple[str, ...]
-
-
-class Score(NamedTuple):
-    """A score of a whole set of translations."""
-
-    value: float
-    track: Track | None = None
-    """What it may be compared with."""
-    signature: str | None = None
-    """sacrebleu's description of how it was computed."""
 
 
 def group_by_source(pairs: Iterable[tuple[str, str]]) -> list[Item]:
@@ -96,8 +85,9 @@ def token_bleu(translations: Sequence[str], references: References, target: Text
 
 def exact_match(translations: Sequence[str], references: References, target: TextSection) -> Score:
     """The share of items whose translation equals one of their references."""
-    right = sum(text in alternatives for text, alternatives in zip(translations, references, strict=True))
-    return Score(right / len(references))
+    return Score(
+        _rows((text in alternatives, 1) for text, alternatives in zip(translations, references, strict=True)), ratio
+    )
 
 
 def word_error_rate(translations: Sequence[str], references: References, target: TextSection) -> Score:
@@ -105,23 +95,26 @@ def word_error_rate(translations: Sequence[str], references: References, target:
 
     Speech recognition has the same name for another number, an edit distance in words.
     """
-    wrong = sum(text not in alternatives for text, alternatives in zip(translations, references, strict=True))
-    return Score(wrong / len(references))
+    return Score(
+        _rows((text not in alternatives, 1) for text, alternatives in zip(translations, references, strict=True)),
+        ratio,
+    )
 
 
 def phone_error_rate(translations: Sequence[str], references: References, target: TextSection) -> Score:
-    """The edit distance in phones, which are what spaces separate; see `edit_error_rate`."""
+    """The edit distance in phones, which are what spaces separate; see `edit_errors`."""
     return Score(
-        edit_error_rate(
+        edit_errors(
             [text.split() for text in translations],
             [[text.split() for text in alternatives] for alternatives in references],
-        )
+        ),
+        ratio,
     )
 
 
 def character_error_rate(translations: Sequence[str], references: References, target: TextSection) -> Score:
-    """The edit distance in Unicode characters; see `edit_error_rate`."""
-    return Score(edit_error_rate(translations, references))
+    """The edit distance in Unicode characters; see `edit_errors`."""
+    return Score(edit_errors(translations, references), ratio)
 
 
 _SCORES: Mapping[str, Callable[[Sequence[str], References, TextSection], Score]] = {
@@ -135,36 +128,46 @@ _SCORES: Mapping[str, Callable[[Sequence[str], References, TextSection], Score]]
 }
 
 
-def edit_error_rate(sequences: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
-    """Edit distances (Levenshtein 1966) to the nearest references, summed, over the sum of those references' lengths.
+def edit_errors(sequences: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> np.ndarray:
+    """Edit distance (Levenshtein 1966) to the nearest reference, and that reference's length, of each item: `[N, 2]`.
 
-    Of two references that are equally near the shorter one counts.
+    Of two references that are equally near the shorter one counts. The error rate is the ratio of the sums.
     """
-    nearest = [
+    return _rows(
         min((Levenshtein.distance(sequence, reference), len(reference)) for reference in alternatives)
         for sequence, alternatives in zip(sequences, references, strict=True)
-    ]
-    return sum(distance for distance, _ in nearest) / sum(length for _, length in nearest)
+    )
 
 
-def perplexity_per_word(nll: float, references: Sequence[str]) -> float:
-    """exp(nll / words), which compares models whatever their tokens are.
+def words(normalized: Sequence[str]) -> list[list[str]]:
+    """The words and punctuation marks of each text."""
+    return [[token.decode().replace(JOINER, "") for token in row] for row in _words(normalized).to_list()]
+
+
+def count_words(normalized: Sequence[str]) -> np.ndarray:
+    """Words of each text and its end `[N]`: perplexities per word compare models whatever their tokens are.
 
     Models of words still have it easier: they call a rare word unknown where others have to spell it.
-
-    Args:
-        nll: total negative log-likelihood of the references and of their ends, in nats.
-        references: normalised texts; an end counts as a word.
     """
-    return math.exp(nll / (int(_words(references).flat_values.shape[0]) + len(references)))
+    counts: np.ndarray = _words(normalized).row_lengths().numpy()
+    return counts + 1
+
+
+def _rows(rows: Iterable[Sequence[float]]) -> np.ndarray:
+    return np.array(list(rows), dtype=np.float64)  # sums of whole numbers stay exact
 
 
 def _sacrebleu(measure: Any, translations: Sequence[str], references: References, track: Track | None) -> Score:
     most = max(len(alternatives) for alternatives in references)
     # sacrebleu wants all first references, all second ones, and so on, with None where there is none.
     streams = [[dict(enumerate(alternatives)).get(index) for alternatives in references] for index in range(most)]
-    value = measure.corpus_score(list(translations), streams).score
-    return Score(value, track, str(measure.get_signature()))
+    # What its own significance tests are made of; it has no public way to more than a whole score.
+    statistics = _rows(measure._extract_corpus_statistics(list(translations), streams))
+
+    def of_sums(sums: np.ndarray) -> float:
+        return float(measure._compute_score_from_stats([round(value) for value in sums.tolist()]).score)
+
+    return Score(statistics, of_sums, track, str(measure.get_signature()))
 
 
 def _plain_track(target: TextSection) -> Track:
@@ -176,4 +179,4 @@ def _words(normalized: Sequence[str]) -> tf.RaggedTensor:
 
 
 def _tokenized(normalized: Sequence[str]) -> list[str]:
-    return [" ".join(token.decode().replace(JOINER, "") for token in row) for row in _words(normalized).to_list()]
+    return [" ".join(row) for row in words(normalized)]

@@ -92,6 +92,7 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
         if ids and not rerun:
             return State(component.key, standing, newest, f"depends on {', '.join(awaited)}", ids, awaited)
     else:
+        inputs = {name: artifact.fingerprint for name, artifact in all_inputs(component, done, root).items()}
         artifact_id = identify(component, inputs, files)
         folder, ids = root / component.name / artifact_id, (artifact_id,)
         artifact = up_to_date(component, root, artifact_id)
@@ -99,6 +100,12 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
             return State(component.key, "up to date", artifact, ids=ids)
     reason = "asked for" if rerun else _reason(component, others, inputs, files, folder)
     return State(component.key, standing, newest, reason, ids)
+
+
+def all_inputs(component: Component, done: Mapping[str, Artifact], root: Path) -> dict[str, Artifact]:
+    """Key to artifact of all that it reads; what it names as `inputs` is done."""
+    inputs = {name: done[name] for name in component.inputs}
+    return {**inputs, **component.resolve(root, inputs)}
 
 
 def up_to_date(component: Component, root: Path, artifact_id: str) -> Artifact | None:
@@ -127,8 +134,10 @@ def _differences(
     found += value_changes(old.packages, component.packages)
     found += value_changes(old.parameters, artifacts.plain(component.parameters))
     found += file_changes(old.external_files, files)
-    if set(old.inputs) != set(component.inputs):
-        found += value_changes({"inputs": sorted(old.inputs)}, {"inputs": sorted(component.inputs)})
+    # What else it reads is known only together with its inputs.
+    known = set(old.inputs) if set(component.inputs) - set(inputs) else set(inputs)
+    if set(old.inputs) != known | set(component.inputs):
+        found += value_changes({"inputs": sorted(old.inputs)}, {"inputs": sorted({*known, *component.inputs})})
     found += [
         f"input {key} changed" for key in inputs if key in old.inputs and old.inputs[key].fingerprint != inputs[key]
     ]

@@ -14,6 +14,7 @@ from pipeline.components import LOGS, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.figures import FIGURES, shown
+from pipeline.status import blessing
 from serving.export import newest_version
 
 _FED = {
@@ -21,6 +22,7 @@ _FED = {
     "free_running_perplexity": "fed its own words",
     "perplexity_per_word": "fed the reference",
 }
+_TRAITS = {"length": "length of source", "unknown_words": "unknown words", "domain": "domain"}
 _TRACKS = {
     "LC": "lowercased plain text",
     "CASED": "plain text",
@@ -43,6 +45,8 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     logs = _short(trained[0] / LOGS if len(trained) == 1 else trained[0].parent)
     sections = [
         _scores(config, evaluation),
+        _slices(config, evaluation),
+        blessing(artifacts["ModelValidator"]),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
         f"SavedModel   {_short(version)}\nTensorBoard  {logs}",
         _next_commands(config, artifacts, arguments, logs),
@@ -70,6 +74,22 @@ def _scores(config: Config, evaluation: Mapping[str, Any]) -> str:
         lines.append(("  " + "  ".join(cells)).rstrip())
     legend = "; ".join(f"{track}: {_TRACKS[track]}" for track in dict.fromkeys(tracks.values()))
     return "\n".join([*lines, "", f"  {legend}"] if legend else lines)
+
+
+def _slices(config: Config, evaluation: Mapping[str, Any]) -> str:
+    """The score that blesses, of each slice with enough sentences to say something."""
+    name = config.bless_metric
+    low, high = (shown(name, end) for end in evaluation["intervals"][name])
+    lines = [f"{FIGURES[name].label}: {low} to {high} (95 % interval)"]
+    for trait, found in evaluation["slices"].items():
+        cells = [
+            f"{one['name']}: {shown(name, one[name])} ({one['sentences']:,})"
+            for one in found
+            if not one["few"] and len(found) > 1
+        ]
+        if cells:
+            lines.append(f"  by {_TRAITS[trait]}  " + "  ".join(cells))
+    return "\n".join(lines)
 
 
 def _samples(path: Path, count: int) -> str:

@@ -22,7 +22,7 @@ from pipeline.artifacts import Artifact
 from pipeline.component import Component, identify, needed
 from pipeline.interrupts import interruptible
 from pipeline.locks import exclusive, unread
-from pipeline.plan import inspect, lines, up_to_date
+from pipeline.plan import all_inputs, inspect, lines, up_to_date
 
 _log = logging.getLogger("heliograph")
 
@@ -91,7 +91,7 @@ class _Execution:
         self, component: Component, done: Mapping[str, Artifact], root: Path, label: str, command: str
     ) -> None:
         self.component, self.label, self.command, self.root = component, label, command, root
-        self.inputs = {name: done[name] for name in component.inputs}
+        self.inputs = all_inputs(component, done, root)
         self.files = component.external_files()
         fingerprints = {name: artifact.fingerprint for name, artifact in self.inputs.items()}
         self.path = root / component.name / identify(component, fingerprints, self.files)

@@ -47,6 +47,20 @@ def headline(states: Sequence[State]) -> str | None:
     return f"test split{outdated}, {metrics['sentences']:,} sources: {figures}"
 
 
+def verdict(states: Sequence[State]) -> str | None:
+    """Whether the model is blessed and why, in one line; None if that is not known."""
+    state = next((state for state in states if state.component == "ModelValidator"), None)
+    if state is None or state.artifact is None:
+        return None
+    outdated = "" if state.state == "up to date" else f" ({state.state})"
+    return blessing(state.artifact) + outdated
+
+
+def blessing(validator: Artifact) -> str:
+    """The verdict that is the ModelValidator's artifact, for a person."""
+    return f"{'blessed' if validator.metrics['blessed'] else 'not blessed'}: {validator.metrics['reason']}"
+
+
 def numbers(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The numeric metrics, in at most four significant digits; whole numbers in full."""
     texts = {}

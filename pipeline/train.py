@@ -22,8 +22,10 @@ from pipeline.checkpoints import Checkpoints, DamagedFileError, TrainingState, a
 from pipeline.components import CHECKPOINTS, LOGS
 from pipeline.config import Config
 from pipeline.figures import FIGURES, shown
+from pipeline.hparams import write_session
 from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
+from pipeline.projector import write_projector
 from pipeline.training_config import TrainingConfig
 from pipeline.training_loop import Plan, fit
 from pipeline.validation import Validation
@@ -109,6 +111,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     updates = devices.Updates(strategy, model, data(0, 0).element_spec)
     if state.update == 0:
         board.show_graph(updates.graph)
+        write_session(output_dir / LOGS, {"model": config.model.model_dump(), "training": training.model_dump()})
     work = _Work(training, model, rate, variables, data, updates, validation, board, checkpoints)
     plan = Plan(
         epochs=training.epochs,
@@ -131,6 +134,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     plain = build_model(config, transform_dir)  # computes in float32, knows no strategy, needs no GPU
     plain.set_weights(weights)
     save_model(plain, output_dir, transform_dir)
+    write_projector(plain, transform_dir, output_dir / LOGS)
     write_whole(output_dir / HISTORY_FILE, json.dumps(state.history, indent=2) + "\n")
     return {**figures, "parameters": model.count_params(), "epochs": state.epoch}
 

@@ -1,12 +1,11 @@
 """Text in, text out: the graph that is exported and served."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from models.losses import log_normalizer
+from models.losses import sequence_nll
 from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
 from models.sequences import pad, with_end
@@ -23,9 +22,6 @@ def _input(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
 
 
 TEXT = _input("text")
-
-SCORED_TOGETHER = 1024
-"""Tokens whose logits are in memory at the same time: there may be many texts, and thousands of logits each."""
 
 
 class Translator(tf.Module):
@@ -194,11 +190,7 @@ class Translator(tf.Module):
         target_ids, lengths = pad(with_end(targets.ids, END_ID), PADDING_ID)
         decoder = self.search.decoder
         features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
-        real = tf.sequence_mask(lengths, tf.shape(target_ids)[1])
-        nll = _negative_log_likelihood(
-            decoder.projector(), tf.boolean_mask(features, real), tf.boolean_mask(target_ids, real)
-        )
-        total = tf.math.segment_sum(nll, tf.cast(tf.where(real)[:, 0], tf.int32))
+        total = sequence_nll(decoder.projector(), features, target_ids, lengths)
         return {
             "log_probability": -total,
             "tokens": lengths,
@@ -276,20 +268,3 @@ def _one_for_each_text(text: tf.Tensor, **others: tf.Tensor) -> tf.Operation | N
     sizes = tf.stack([tf.size(other) for other in others.values()])
     message = f"{', '.join(others)}: expected one for each text"
     return tf.debugging.assert_equal(sizes, tf.size(text), message)
-
-
-def _negative_log_likelihood(
-    project: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, targets: tf.Tensor
-) -> tf.Tensor:
-    """Of each target `[N]` after features `[N, F]`, float32 `[N]`; a limited number of rows of logits at once."""
-    count = tf.shape(targets)[0]
-
-    def part(first: tf.Tensor, nll: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        last = tf.minimum(first + SCORED_TOGETHER, count)
-        logits = tf.cast(project(features[first:last]), tf.float32)
-        scored = log_normalizer(logits, tf.nn.softmax(logits)) - tf.gather(logits, targets[first:last], batch_dims=1)
-        return last, tf.concat([nll, scored], axis=0)
-
-    nothing = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([0]), shape=[None])
-    _, nll = tf.while_loop(lambda first, _: first < count, part, (0, nothing))
-    return nll

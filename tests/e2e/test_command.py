@@ -161,6 +161,19 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
     assert answer.returncode == 2 and "expected an older version" in answer.stderr
 
 
+def test_what_is_not_blessed_is_not_published(folder, first_run, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    options = [*SMALL, "--set=evaluation.bless_minimum=101", "--set=serving.push_to=never"]
+    for _ in range(2):
+        assert cli.main(["push", "my.toml", *options]) == 1
+        answer = capfd.readouterr()
+        check_complaint(answer.out, answer.err, "my: not blessed, so not pushed: BLEU")
+        assert "is not as good as evaluation.bless_minimum = 101" in answer.err and not (folder / "never").exists()
+    assert cli.main(["status", "my.toml", *options]) == 0
+    assert re.search("^not blessed: BLEU", capfd.readouterr().out, re.MULTILINE)
+    assert re.search("^blessed: BLEU", first_run.stdout, re.MULTILINE)
+
+
 def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
     command = [sys.executable, "-m", "pipeline", "serve", "my.toml", *SMALL, "--rest-port=0", "--grpc-port=0"]
     command += ["--label=stable=1", "--max-rows=2", "--batching", "--max-enqueued-batches=9"]
@@ -205,6 +218,28 @@ def test_a_corpus_is_translated_as_its_lines_are(folder, first_run):
 
 def manifests(folder):
     return sorted((folder / "runs/my/Trainer").glob("*/manifest.json"))
+
+
+def test_a_sweep_ranks_what_it_trained_and_goes_on_where_something_failed(folder):
+    command = ["sweep", "my.toml", *SMALL, "--root=swept", "--grid=data.directory=.,absent", "--json=sweep.json"]
+    first = heliograph(*command, "--grid=model.hidden_size=8", cwd=folder)
+    assert first.returncode == 1 and "1 of 2 trials failed" in first.stderr and "Traceback" not in first.stderr
+    again = heliograph(*command, "--grid=model.hidden_size=8,12", cwd=folder)
+    assert again.returncode == 1 and len(re.findall("^Trainer +done in", again.stderr, re.MULTILINE)) == 1
+    assert len(list((folder / "swept" / "Trainer").glob("*/manifest.json"))) == 2  # one of them by the first sweep
+    assert not (folder / "swept" / "Evaluator").exists()  # the test split plays no part
+    found = json.loads((folder / "sweep.json").read_text())
+    trained, failed = found["trials"][:2], found["trials"][2:]
+    assert found["by"] == "perplexity"
+    assert trained[0]["metrics"]["perplexity"] < trained[1]["metrics"]["perplexity"]
+    assert {trial["values"]["model.hidden_size"] for trial in trained} == {8, 12}
+    assert all("absent" in trial["failure"] for trial in failed) and len(failed) == 2
+    rows = again.stdout.splitlines()
+    assert rows[1].split()[0] == "1" and rows[1].endswith(trained[0]["trainer"])
+    assert sum(" failed: data.source: no such file" in row for row in rows) == 2
+    assert f"model.hidden_size={trained[0]['values']['model.hidden_size']}" in again.stdout.split("Next:\n")[1]
+    logs = re.search(r"tensorboard --logdir (\S+)", again.stdout)[1]
+    assert len(list((folder / logs).glob("*/events.*"))) == 4
 
 
 def test_ctrl_c_during_training_is_one_line_and_leaves_no_artifact(folder, first_run):

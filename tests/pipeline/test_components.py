@@ -11,9 +11,14 @@ NAMES = [
     "ExampleValidator",
     "Trainer",
     "Evaluator",
+    "ModelValidator",
     "Exporter",
     "InfraValidator",
 ]
+
+
+UNTOUCHED = ("StatisticsGen", "ExampleValidator", "ModelValidator", "InfraValidator")
+"""They see no text of the source."""
 
 
 def changed(*overrides):
@@ -45,7 +50,7 @@ def test_inputs_come_first():
         ("data.shards=2", ["ExampleGen", "Transform"]),
         ("filters.drop_duplicates=exact", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
-        ("source.lowercase=false", ["ExampleGen", "Transform", "Trainer", "Evaluator", "Exporter"]),
+        ("source.lowercase=false", [name for name in NAMES if name not in UNTOUCHED]),
         ("validation.min_test_pairs=7", ["ExampleValidator"]),
         ("model.hidden_size=7", ["Trainer"]),
         ("training.epochs=7", ["Trainer"]),
@@ -53,9 +58,15 @@ def test_inputs_come_first():
         ("serving.precision=bfloat16", ["Evaluator", "Exporter"]),
         ("evaluation.batch_size=7", ["Evaluator"]),
         ("evaluation.samples=7", []),
-        ("evaluation.metrics=['chrf']", ["Evaluator"]),
+        ("evaluation.metrics=['bleu']", ["Evaluator"]),
+        ("evaluation.min_slice=7", ["Evaluator"]),
+        ("evaluation.resamples=200", ["Evaluator", "ModelValidator"]),
+        ("evaluation.bless_metric=chrf", ["ModelValidator"]),
+        ("evaluation.bless_margin=1", ["ModelValidator"]),
+        ("evaluation.bless_minimum=50", ["ModelValidator"]),
+        ("target.min_count=7", ["Transform", "Trainer", "Evaluator", "ModelValidator", "Exporter"]),
         ("training.selection=word_error_rate", ["Trainer"]),
-        ("name=other", ["Exporter", "InfraValidator"]),
+        ("name=other", ["ModelValidator", "Exporter", "InfraValidator"]),
         ("data.emoji.target_language=fr", []),
         ("data.corpora=[{tsv='a', weight=2}]", ["ExampleGen"]),
     ],
@@ -106,3 +117,8 @@ def test_a_shortlist_is_counted_for_evaluation_and_export_alone():
 def test_beam_options_change_no_fingerprint():
     config = load("dates")
     assert [c.parameters for c in build(config)] == [c.parameters for c in build(config, ["--runner=FlinkRunner"])]
+
+
+def test_only_what_is_blessed_and_validated_is_pushed():
+    pusher = build(load("dates", ["serving.push_to=srv"]))[-1]
+    assert pusher.name == "Pusher" and {"ModelValidator", "InfraValidator"} <= set(pusher.inputs)

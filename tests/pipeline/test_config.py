@@ -418,6 +418,17 @@ def test_the_encoder_has_the_decoders_size_unless_it_is_given_its_own():
     assert refusal("dates", "model.hidden_size=0").endswith("expected greater than or equal to 1, got 0")
 
 
+def test_the_score_that_blesses():
+    assert load("dates").bless_metric == "bleu" and load("g2p-cmudict").bless_metric == "word_error_rate"
+    assert load("emoji-en-de", ["evaluation.metrics=['chrf', 'bleu']"]).bless_metric == "chrf"
+    assert "evaluation: expected one of metrics (chrf) for bless_metric, got bleu" in refusal(
+        "dates", "evaluation.metrics=['chrf']", "evaluation.bless_metric=bleu"
+    )
+    assert "evaluation.length_edges: expected rising lengths, got [9, 5]" in refusal(
+        "dates", "evaluation.length_edges=[9, 5]"
+    )
+
+
 def test_mistakes_in_a_file_name_the_file(tmp_path):
     path = write(tmp_path, '[data]\nbuiltin = "dates"\n[model]\nlayers = 2\n')
     assert refusal(path) == f"{path}: model.layers: unknown key; did you mean model.num_layers?"

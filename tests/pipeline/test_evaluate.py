@@ -8,13 +8,19 @@ import pytest
 import tensorflow as tf
 
 from pipeline.evaluate import evaluate
+from pipeline.evaluation_set import read_evaluation_set
 from pipeline.input_data import texts
+from pipeline.metrics import count_words
 from pipeline.model_files import build_model, build_translator, load_model, save_model, text_processor
 from pipeline.preprocess import generate, transform
 from pipeline.serving_config import ServingConfig
 from pipeline.translate import translate_texts
+from preprocessing.examples import shard_name, to_example
+from preprocessing.records import write_records
 from tests.pipeline.conftest import small_config
 from tests.pipeline.test_metrics import distance
+
+NOT_IN_THE_FILE = ("seconds", "greedy_seconds", "test_set")
 
 PHONES = ("AA", "B", "K", "D", "IY")
 
@@ -112,7 +118,8 @@ def test_perplexity_per_word_of_characters(corpus, tmp_path):
 def test_files_and_figures(config, transform_dir, trainer_dir, tmp_path):
     figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
     report = json.loads((tmp_path / "evaluation.json").read_text())
-    assert report["figures"] == figures and report["beam_size"] == 3
+    assert report["figures"] == {name: value for name, value in figures.items() if name not in NOT_IN_THE_FILE}
+    assert set(figures) == {*report["figures"], *NOT_IN_THE_FILE} and report["beam_size"] == 3
     assert report["tracks"] == {"bleu": "LC", "chrf": "LC", "token_bleu": "TUT"}
     assert set(report["signatures"]) == {"bleu", "chrf", "token_bleu"}
     assert all(signature.startswith("nrefs:1|") for signature in report["signatures"].values())
@@ -136,16 +143,77 @@ def test_figures_are_those_of_the_served_precision(config, transform_dir, traine
     assert exact != mixed and mixed == pytest.approx(exact, rel=0.02)
 
 
-def test_token_counts_of_words_are_those_of_the_records(config, transform_dir, trainer_dir, tmp_path):
+def test_words_of_references_are_the_tokens_of_the_records(config, transform_dir):
     # For a target of words `perplexity_per_word` is not given because it is `perplexity`.
-    from pipeline.metrics import perplexity_per_word
-
-    figures = evaluate(config, transform_dir, trainer_dir, tmp_path)
     target = text_processor(config, transform_dir, "target")
     references = [reference for _, reference in texts(transform_dir, "test")]
-    tokens = int(target.encode(tf.constant(references)).flat_values.shape[0]) + len(references)
-    nll = tokens * math.log(figures["perplexity"])
-    assert perplexity_per_word(nll, references) == pytest.approx(figures["perplexity"])
+    tokens = target.encode(tf.constant(references)).row_lengths().numpy() + 1
+    np.testing.assert_array_equal(count_words(references), tokens)
+
+
+def check_slices(found, rows, groups):
+    """Slices against exact matches counted one by one; `groups`: by name the numbers of the rows."""
+    assert {one["name"]: one["sentences"] for one in found} == {name: len(rows) for name, rows in groups.items()}
+    for one in found:
+        chosen = [rows[number] for number in groups[one["name"]]]
+        assert one["exact_match"] == pytest.approx(sum(row[1] in row[3:] for row in chosen) / len(chosen))
+        assert one["few"] == (len(chosen) < 5)
+
+
+def test_slices_intervals_and_bytes(corpus, transform_dir, trainer_dir, tmp_path):
+    config = small_config(corpus, evaluation={"length_edges": (3, 5), "min_slice": 5})
+    files = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        figures = evaluate(config, transform_dir, trainer_dir, tmp_path / str(number))
+        files.append({path.name: path.read_bytes() for path in (tmp_path / str(number)).iterdir()})
+    assert files[0] == files[1]
+    report, rows = json.loads(files[0]["evaluation.json"]), rows_of(tmp_path / "0")
+    words = [len(row[0].replace(".", " .").split()) for row in rows]
+    groups = {"1-3": [], "4-5": [], "6+": []}
+    for number, count in enumerate(words):
+        groups["1-3" if count <= 3 else "4-5" if count <= 5 else "6+"].append(number)
+    assert set(report["slices"]) == {"length", "unknown_words"}  # no pair has a domain
+    check_slices(report["slices"]["length"], rows, {name: numbers for name, numbers in groups.items() if numbers})
+    # The perplexity of the whole set is made of those of its parts.
+    tokens = [sum(len(rows[n][3].split()) + 1 for n in groups[one["name"]]) for one in report["slices"]["length"]]
+    nll = [count * math.log(one["perplexity"]) for count, one in zip(tokens, report["slices"]["length"], strict=True)]
+    assert math.exp(sum(nll) / sum(tokens)) == pytest.approx(figures["perplexity"], rel=1e-6)
+    names = {"perplexity", "free_running_perplexity", "bleu", "chrf", "token_bleu", "exact_match"}
+    assert set(report["intervals"]) == names == set(report["slices"]["length"][0]) - {"name", "sentences", "few"}
+    for name, (low, high) in report["intervals"].items():
+        assert low <= figures[name] <= high
+
+
+@pytest.mark.parametrize("unit", ["word", "bpe"])
+def test_unknown_words_lengths_and_domains_of_the_test_split(unit, tmp_path):
+    splits = {
+        "train": [("ein hund.", "a", ""), ("zwei katzen, ein hund", "b", "")],
+        "test": [
+            ("ein hund", "a", "pets"),
+            ("drei hund.", "b", ""),
+            ("katzen, ein", "c", "pets"),
+            ("ein hund", "d", "other"),  # its item has the first pair's domain
+        ],
+    }
+    known = {"ein": 4, "hund": 5, "zwei": 6, "katzen": 7, ".": 8, ",": 9}
+    for split, pairs in splits.items():
+        serialized = []
+        for source, target, domain in pairs:
+            ids = [known.get(word, 1 if unit == "word" else 10) for word in source.split()]
+            example = tf.train.Example.FromString(to_example(source, target, ids, [4]))
+            if domain:
+                example.features.feature["domain"].bytes_list.value.append(domain.encode())
+            serialized.append(example.SerializeToString())
+        write_records(str(tmp_path / shard_name(split, 0, 1)), serialized)
+    # The ids of words say it themselves: rare ones are unknown although they were seen.
+    unknown = [False, True, True] if unit == "word" else [False, True, False]
+    test = read_evaluation_set(small_config(tmp_path, source={"unit": unit}), tmp_path)
+    assert [item.references for item in test.items] == [("a", "d"), ("b",), ("c",)]
+    assert test.pairs.tolist() == [0, 1, 2, 0] and test.targets == ["a", "b", "c", "d"]
+    assert test.lengths.tolist() == [2, 3, 3] and test.domains == ["pets", "", "pets"]
+    assert test.unknown.tolist() == unknown
+    assert test.of_items(np.array([1.0, 2, 3, 4])).tolist() == [5, 2, 3]
 
 
 def test_translate_texts_of_nothing(config, transform_dir, trainer_dir):

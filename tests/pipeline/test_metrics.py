@@ -5,6 +5,7 @@ from functools import cache
 from itertools import permutations
 from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from pipeline.config_section import Metric
 from pipeline.figures import FIGURES, shown
-from pipeline.metrics import edit_error_rate, group_by_source, perplexity_per_word, score
+from pipeline.metrics import count_words, edit_errors, group_by_source, score
 from pipeline.text_config import TextSection
 
 WORDS = TextSection()
@@ -173,14 +174,26 @@ def test_tracks_and_signatures(target, tracks, said):
     assert (cased < 1) == (not target.lowercase)
 
 
-def test_edit_error_rate_may_exceed_one():
-    assert edit_error_rate(["abcd"], [["xy"]]) == 2.0
+def test_an_edit_error_rate_may_exceed_one():
+    assert edit_errors(["abcd"], [["xy"]]).tolist() == [[4, 2]]
+    assert values(["character_error_rate"], ["abcd"], [["xy"]]) == {"character_error_rate": 2.0}
 
 
-def test_perplexity_per_word():
-    # a, b, - and c; d and a full stop; two ends.
-    assert perplexity_per_word(16.0, ["a b-c", "d."]) == pytest.approx(math.exp(16.0 / 8))
-    assert perplexity_per_word(3.0, ["", "a", ""]) == pytest.approx(math.exp(3.0 / 4))
+def test_words_and_ends_are_counted():
+    # a, b, - and c; d and a full stop.
+    assert count_words(["a b-c", "", "d."]).tolist() == [5, 1, 3]
+
+
+@settings(deadline=None)
+@given(ITEMS, st.data())
+def test_a_selection_is_scored_as_if_it_were_all(items, data):
+    translations, references = [list(column) for column in zip(*items, strict=True)]
+    numbers = st.lists(st.integers(0, len(items) - 1), min_size=1, max_size=6)  # as of a resample, with repetitions
+    chosen = data.draw(numbers)
+    names = ["bleu", "chrf", "token_bleu", "exact_match", "word_error_rate", "phone_error_rate", "character_error_rate"]
+    found = score(names, translations, references, PHONES)
+    alone = values(names, [translations[n] for n in chosen], [references[n] for n in chosen], PHONES)
+    assert {name: one.of(np.array(chosen)) for name, one in found.items()} == pytest.approx(alone)
 
 
 def test_a_missing_translation_is_refused():

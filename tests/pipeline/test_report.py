@@ -26,10 +26,25 @@ FIGURES = {
 @pytest.fixture
 def artifacts(tmp_path):
     found = {name: SimpleNamespace(path=tmp_path / name) for name in ("Trainer", "Evaluator", "Exporter")}
+    found["ModelValidator"] = SimpleNamespace(metrics={"blessed": True, "reason": "exact match 71.00 % is the first"})
     (tmp_path / "Evaluator").mkdir()
     for version in ("1", "10", "9"):
         (tmp_path / "Exporter" / "dates" / version).mkdir(parents=True)
-    report = {"figures": FIGURES, "tracks": {"bleu": "LC"}, "signatures": {"bleu": SIGNATURE}, "beam_size": 5}
+    report = {
+        "figures": FIGURES,
+        "tracks": {"bleu": "LC"},
+        "signatures": {"bleu": SIGNATURE},
+        "beam_size": 5,
+        "intervals": {"exact_match": [0.685, 0.7321], "bleu": [18.5, 20.1]},
+        "slices": {
+            "length": [
+                {"name": "1-8", "sentences": 1150, "few": False, "exact_match": 0.8, "bleu": 20.5},
+                {"name": "9-12", "sentences": 2000, "few": False, "exact_match": 0.605, "bleu": 18.4},
+                {"name": "13+", "sentences": 7, "few": True, "exact_match": 0.1, "bleu": 3.5},
+            ],
+            "unknown_words": [{"name": "none", "sentences": 1200, "few": False, "exact_match": 0.71, "bleu": 19.3}],
+        },
+    }
     (tmp_path / "Evaluator" / "evaluation.json").write_text(json.dumps(report))
     (tmp_path / "Evaluator" / "translations.tsv").write_text("a\tEY\tAH\tAH\tEY\nbe\tB IY\tB\tB IY\n")
     return found
@@ -49,6 +64,16 @@ def test_figures_with_track_and_signature(artifacts):
         "  LC: lowercased plain text",
     ]
     assert "dates/10" in text and "\nNext:\n" in text
+
+
+def test_interval_slices_and_verdict(artifacts):
+    text = final_report(load("dates", ["evaluation.bless_metric=exact_match"]), artifacts, ["dates"])
+    assert (
+        "exact match: 68.50 % to 73.21 % (95 % interval)\n"
+        "  by length of source  1-8: 80.00 % (1,150)  9-12: 60.50 % (2,000)\n\n"
+        "blessed: exact match 71.00 % is the first\n\n"
+    ) in text
+    assert "13+" not in text and "unknown words" not in text  # too few, and all alike
 
 
 def test_samples_show_all_references(artifacts):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import artifacts
 from pipeline.runner import Component, inspect, needed, run
 from preprocessing.errors import DataError
 
@@ -244,6 +245,7 @@ def test_missing_files_are_told_before_anything_runs(bench, root):
 SLOW = """
 import sys, time
 from pathlib import Path
+from pipeline import artifacts
 from pipeline.runner import Component, run
 
 def execute(inputs, output):
@@ -278,3 +280,36 @@ def test_a_killed_process_blocks_nobody_and_leaves_no_artifact(root):
     assert time.monotonic() - began < 30
     assert [json.loads(path.read_text())["component"] for path in root.rglob("manifest.json")] == ["Slow"]
     assert not list(root.rglob("*.lock"))
+
+
+def test_what_is_resolved_is_an_input_like_others(root):
+    """A component that reads the artifact which another run left in the same root."""
+    executed = []
+
+    def write(output, number):
+        (output / "out").write_text(str(number))
+        return {}
+
+    def made(number):
+        return Component(
+            name="Made", version=1, parameters={"number": number}, execute=lambda inputs, output: write(output, number)
+        )
+
+    def resolve(where, inputs):
+        assert where == root and list(inputs) == ["Made"]
+        others = [one for one in artifacts.find_all(where, "Made") if one.id != inputs["Made"].id]
+        return {"Made before": others[0]} if others else {}
+
+    def execute(inputs, output):
+        executed.append(sorted(inputs))
+        return {}
+
+    reader = Component(name="Reader", version=1, inputs=("Made",), execute=execute, resolve=resolve)
+    first = run([made(1), reader], root)
+    assert run([made(1), reader], root) == first and executed == [["Made"]]
+    second = run([made(2), reader], root)
+    assert executed[1:] == [["Made", "Made before"]]
+    assert second["Reader"].manifest.inputs["Made before"].id == first["Made"].id
+    assert [state.state for state in inspect([made(2), reader], root)] == ["up to date"] * 2
+    assert [state.state for state in inspect([made(1), reader], root)] == ["up to date", "outdated"]
+    assert root.exists() and len(executed) == 2

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from pipeline import artifacts
 from pipeline.plan import State
-from pipeline.status import age, headline, numbers, table
+from pipeline.status import age, headline, numbers, table, verdict
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -52,6 +52,13 @@ def test_the_figures_of_the_test_split_are_one_line(tmp_path):
     assert table(states, NOW).splitlines()[2].endswith(" -")  # the line below says it
     assert headline([State("Evaluator", "outdated", evaluation)]).startswith("test split (outdated), 1,000 sources: ")
     assert headline([State("Evaluator", "missing", None)]) is None and headline(states[:1]) is None
+
+
+def test_the_verdict_is_one_line(tmp_path):
+    refused = publish(tmp_path / "ModelValidator" / "0123456789ab", blessed=False, reason="BLEU 3.00 is not enough")
+    assert verdict([State("ModelValidator", "up to date", refused)]) == "not blessed: BLEU 3.00 is not enough"
+    assert verdict([State("ModelValidator", "outdated", refused)]).endswith("enough (outdated)")
+    assert verdict([State("ModelValidator", "missing", None)]) is None and verdict([]) is None
 
 
 def test_numbers_and_ages():

@@ -1,0 +1,116 @@
+"""Which models are fit to be published: the verdict, and which earlier model it compares with. Light: no TensorFlow.
+
+The baseline is found when the ModelValidator's turn comes, and is one of its inputs from then on: what TFX calls a
+resolver. So the verdict is a function of its inputs, cached like everything else; a later run of the same configuration
+meets the same baseline, unless another model has been blessed since, and is then judged anew.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline import artifacts
+from pipeline.artifacts import Artifact
+from pipeline.figures import FIGURES, in_points, shown
+
+BASELINE = "Evaluator baseline"
+"""Key of the input that is the baseline's evaluation."""
+
+
+class Verdict(NamedTuple):
+    """Whether a model may be published, and why, in one line."""
+
+    blessed: bool
+    reason: str
+
+
+class Baseline(NamedTuple):
+    """How the candidate compares with the last blessed model."""
+
+    name: str
+    """The baseline's evaluation, for the reader."""
+    difference: float
+    """The candidate's figure less the baseline's."""
+    interval: tuple[float, float]
+    """Of the difference, see `pipeline.significance`."""
+    p: float
+    """How likely so large a difference is by chance alone."""
+
+
+def judge(metric: str, value: float, margin: float, minimum: float | None, baseline: Baseline | None) -> Verdict:
+    """Blessed is what is good enough, and not worse than the baseline by more than the margin.
+
+    Args:
+        metric: a name in `FIGURES`.
+        value: the candidate's figure, as `evaluation.json` has it.
+        margin: in points, see `in_points`.
+        minimum: in points, the worst figure that is good enough; `None` for any.
+        baseline: the last blessed model; `None` if there is none.
+    """
+    figure = FIGURES[metric]
+    sign = 1.0 if figure.higher_is_better else -1.0
+    score = f"{figure.label} {shown(metric, value)}"
+    if minimum is not None and sign * (in_points(metric, value) - minimum) < -_ROUNDING:
+        return Verdict(False, f"{score} is not as good as evaluation.bless_minimum = {minimum:g}")
+    if baseline is None:
+        return Verdict(True, f"{score}; there is no other blessed model of this name and test split to compare with")
+    change, low, high = (in_points(metric, value) for value in (baseline.difference, *baseline.interval))
+    against = f"the last blessed model's ({baseline.name})"
+    chance = f"difference {change:+.2f}, 95 % {low:+.2f} to {high:+.2f}, p = {baseline.p:.3f}"
+    worse = -sign * change
+    if worse <= 0.0:
+        return Verdict(True, f"{score} is {'better than' if worse else 'equal to'} {against}; {chance}")
+    allowed = worse <= margin + _ROUNDING
+    said = "within" if allowed else "by more than"
+    return Verdict(allowed, f"{score} is worse than {against}, {said} evaluation.bless_margin = {margin:g}; {chance}")
+
+
+_ROUNDING = 1e-9
+"""Points that are no difference: 0.8 - 0.795 is a little more than 0.005."""
+
+
+def find_baseline(root: Path, evaluator: Artifact, name: str, published: Path | None) -> Mapping[str, Artifact]:
+    """The evaluation of the model to compare with, under the key `BASELINE`; nothing if there is none.
+
+    It is that of the newest published version; or, where nothing is published, or it is the candidate itself or not of
+    this root or test split, that of the newest blessed model.
+
+    Args:
+        root: folder of the run.
+        evaluator: the candidate's evaluation. One of equal outputs is no baseline: it would be the candidate.
+        name: the model's name; models of other names are not compared.
+        published: folder of the model's published versions, if it is published at all.
+    """
+    fingerprints = _of_verdicts(root, name)
+    served = None if published is None else _of_newest_version(published)
+    known = {artifact.fingerprint: artifact for artifact in reversed(artifacts.find_all(root, "Evaluator"))}
+    for fingerprint in (served, *fingerprints):
+        found = known.get(fingerprint or "")
+        if found is None or found.fingerprint == evaluator.fingerprint:
+            continue
+        if found.metrics["test_set"] == evaluator.metrics["test_set"]:
+            return {BASELINE: found}
+    return {}
+
+
+def _of_verdicts(root: Path, name: str) -> list[str]:
+    """Fingerprints of the evaluations that were blessed under a model's name, the newest first."""
+    return [
+        verdict.manifest.inputs["Evaluator"].fingerprint
+        for verdict in artifacts.find_all(root, "ModelValidator")
+        if verdict.metrics["blessed"] and verdict.manifest.parameters["name"] == name
+    ]
+
+
+def _of_newest_version(published: Path) -> str | None:
+    """Fingerprint of the evaluation that the newest published version's model card names."""
+    versions = [path for path in published.glob("*/") if path.name.isdecimal()]
+    if not versions:
+        return None
+    card = max(versions, key=lambda path: int(path.name)) / "assets.extra" / "model_card.json"
+    try:
+        evaluation: str | None = json.loads(card.read_text(encoding="utf-8")).get("evaluation")
+    except (FileNotFoundError, ValueError):
+        return None  # not of our making, or just being replaced
+    return evaluation

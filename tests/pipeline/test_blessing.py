@@ -1,0 +1,140 @@
+"""Verdicts, and which model they compare with, without TensorFlow."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from pipeline import artifacts
+from pipeline.blessing import BASELINE, Baseline, find_baseline, judge
+from tests.pipeline.test_artifacts import NOW
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "minimum", "difference", "margin", "blessed", "said"),
+    [
+        ("bleu", 20.0, None, None, 0.5, True, "BLEU 20.00; there is no other blessed model"),
+        ("bleu", 20.0, 20.0, None, 0.5, True, "no other"),
+        ("bleu", 19.9, 20.0, None, 0.5, False, "BLEU 19.90 is not as good as evaluation.bless_minimum = 20"),
+        ("bleu", 19.9, 20.0, 3.0, 0.5, False, "evaluation.bless_minimum = 20"),  # better, but not good enough
+        ("bleu", 20.0, None, 0.0, 0.0, True, "is equal to the last blessed model's (Evaluator 1a)"),
+        (
+            "bleu",
+            20.0,
+            None,
+            0.3,
+            0.0,
+            True,
+            "is better than the last blessed model's (Evaluator 1a); difference +0.30",
+        ),
+        ("bleu", 20.0, None, -0.3, 0.5, True, "is worse than the last blessed model's (Evaluator 1a), within"),
+        ("bleu", 20.0, None, -0.5, 0.5, True, "within evaluation.bless_margin = 0.5"),
+        ("bleu", 20.0, None, -0.51, 0.5, False, "by more than evaluation.bless_margin = 0.5; difference -0.51"),
+        ("bleu", 20.0, None, -0.01, 0.0, False, "by more than evaluation.bless_margin = 0;"),
+        ("exact_match", 0.795, None, 0.795 - 0.8, 0.5, True, "within"),  # exactly the margin, in per cent
+        ("exact_match", 0.79, None, 0.79 - 0.8, 0.5, False, "exact match 79.00 % is worse than"),
+        ("exact_match", 0.79, 79.0, None, 0.5, True, "no other"),
+        ("word_error_rate", 0.25, None, 0.01, 0.5, False, "word error rate 25.00 % is worse"),  # less is better
+        ("word_error_rate", 0.25, None, -0.01, 0.0, True, "is better than"),
+        ("word_error_rate", 0.25, 24.0, None, 0.0, False, "is not as good as evaluation.bless_minimum = 24"),
+        ("word_error_rate", 0.25, 26.0, None, 0.0, True, "no other"),
+    ],
+)
+def test_verdicts(metric, value, minimum, difference, margin, blessed, said):
+    baseline = None
+    if difference is not None:
+        baseline = Baseline("Evaluator 1a", difference, (difference - 0.01, difference + 0.01), 0.25)
+    verdict = judge(metric, value, margin, minimum, baseline)
+    assert verdict.blessed is blessed and said in verdict.reason and "\n" not in verdict.reason
+    assert ("p = 0.250" in verdict.reason) == (baseline is not None and "bless_minimum" not in said)
+
+
+class History:
+    """Evaluations and verdicts of a root, one later than the other."""
+
+    def __init__(self, root):
+        self.root, self.time = root, NOW
+
+    def publish(self, component, name, text, inputs, parameters, **metrics):
+        path = self.root / component / name
+        artifacts.prepare(path)
+        (path / "out").write_text(text)
+        self.time += timedelta(minutes=1)
+        return artifacts.publish(
+            path,
+            component=component,
+            version=1,
+            inputs=inputs,
+            external_files={},
+            parameters=parameters,
+            metrics=metrics,
+            started=self.time,
+            ended=self.time,
+        )
+
+    def evaluated(self, name, test_set="t"):
+        return self.publish("Evaluator", name, name, {}, {}, test_set=test_set)
+
+    def judged(self, name, blessed=True, model="m", test_set="t"):
+        evaluator = self.evaluated(name, test_set)
+        self.publish("ModelValidator", f"of-{name}", "", {"Evaluator": evaluator}, {"name": model}, blessed=blessed)
+        return evaluator
+
+    def baseline(self, evaluator, published=None):
+        found = find_baseline(self.root, evaluator, "m", published)
+        return found[BASELINE].id if found else None
+
+
+@pytest.fixture
+def history(tmp_path):
+    return History(tmp_path / "root")
+
+
+def test_the_newest_blessed_model_of_the_same_name_and_test_split(history):
+    candidate = history.evaluated("candidate")
+    assert history.baseline(candidate) is None
+    history.judged("refused", blessed=False)
+    history.judged("other-model", model="n")
+    history.judged("other-split", test_set="u")
+    assert history.baseline(candidate) is None
+    history.judged("first")
+    assert history.baseline(candidate) == "first"
+    history.judged("second")
+    history.judged("refused-again", blessed=False)
+    assert history.baseline(candidate) == "second"
+
+
+def test_a_model_is_not_compared_with_itself(history):
+    first, second = history.judged("first"), history.judged("second")
+    assert history.baseline(second) == "first" and history.baseline(first) == "second"
+    # Another configuration that translates alike is the same model: it meets the baseline that the first one met.
+    twin = history.publish("Evaluator", "twin", "second", {}, {}, test_set="t")
+    assert history.baseline(twin) == "first"
+
+
+def test_a_verdict_whose_evaluation_is_gone_counts_no_more(history):
+    history.judged("first")
+    gone = history.judged("second")
+    (gone.path / "out").unlink()
+    assert history.baseline(history.evaluated("candidate")) == "first"
+
+
+def push(folder, version, evaluation):
+    card = folder / str(version) / "assets.extra" / "model_card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text(json.dumps({"evaluation": evaluation.fingerprint} if evaluation else {}))
+
+
+def test_what_is_published_comes_first(history, tmp_path):
+    first, second = history.judged("first"), history.judged("second")
+    candidate, served = history.evaluated("candidate"), tmp_path / "srv"
+    assert history.baseline(candidate, served) == "second"  # nothing is published yet
+    push(served, 9, second)
+    push(served, 10, first)  # as after a rollback
+    assert history.baseline(candidate, served) == "first"
+    push(served, 11, candidate)
+    assert history.baseline(candidate, served) == "second"
+    push(served, 12, None)
+    assert history.baseline(candidate, served) == "second"
+    push(served, 13, history.evaluated("other-split", "u"))
+    assert history.baseline(candidate, served) == "second"
