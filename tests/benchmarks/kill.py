@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from pipeline.quiet import set_environment
+from pipeline.quiet import load_tensorflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +85,7 @@ def _comparable(path: Path, folder: Path) -> object:
 
 def _functions(content: bytes) -> object:
     """Of a graph its signatures, and which operations each function and the graph itself are made of."""
+    load_tensorflow()
     from tensorflow.core.protobuf import saved_model_pb2
 
     (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
@@ -153,7 +154,6 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    set_environment()
     with tempfile.TemporaryDirectory() as name:
         rounds, moments = survive(Path(name), arguments.kills)
     row = {"system": "heliograph", "kills": arguments.kills, "rounds": rounds, "killed_in": dict(moments)}
