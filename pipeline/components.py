@@ -27,6 +27,7 @@ from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
 from pipeline.example_validator import compared_files, validate_examples
+from pipeline.fresh_process import call
 from pipeline.model_config import RecurrentConfig
 from pipeline.quiet import load_tensorflow
 from pipeline.serving_config import ServingConfig
@@ -299,9 +300,9 @@ def _exporter(config: Config) -> Component:
     view, parameters = _as_served(config, "search", "source", "target")
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
-        from pipeline.export_model import export_model
-
-        return export_model(
+        exported: Mapping[str, Any] = call(
+            "pipeline.export_model",
+            "export_model",
             view,
             inputs["Transform"],
             inputs[model_key(config)],
@@ -309,6 +310,7 @@ def _exporter(config: Config) -> Component:
             output,
             inputs.get("ShortlistGen"),
         )
+        return exported
 
     return Component(
         name="Exporter",
@@ -316,7 +318,7 @@ def _exporter(config: Config) -> Component:
         packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
-        execute=_with_tensorflow(execute),
+        execute=execute,
     )
 
 

@@ -4,9 +4,7 @@
 
 The pipeline is the built-in dates, 200 of them, with a tiny network, one epoch, pushed at the end. Each round begins
 with an empty root, which is run and killed until a run comes to its end. Then every output of every artifact has the
-bytes of the uninterrupted run. Excepted are what tells the time (TensorBoard's logs, the manifests' times and seconds),
-and the SavedModel's graph, whose functions have names that count what its process has traced before: of it the
-operations of all functions are compared, and InfraValidator has proven its answers.
+bytes of the uninterrupted run, but for what tells the time: TensorBoard's logs, the manifests' times and seconds.
 """
 
 import argparse
@@ -21,8 +19,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-
-from pipeline.quiet import set_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,26 +70,9 @@ def outputs(folder: Path) -> dict[str, object]:
     return found
 
 
-def _comparable(path: Path, folder: Path) -> object:
+def _comparable(path: Path, folder: Path) -> bytes:
     content = path.read_bytes()
-    if path.name == "saved_model.pb":
-        return _functions(content)
-    if path.name == "fingerprint.pb":
-        return None  # hashes of that file
     return content.replace(str(folder).encode(), b"FOLDER")
-
-
-def _functions(content: bytes) -> object:
-    """Of a graph its signatures, and which operations each function and the graph itself are made of."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
-
-    def shape(nodes) -> list[str]:
-        return sorted(node.op for node in nodes)
-
-    functions = sorted(str(shape(function.node_def)) for function in graph.graph_def.library.function)
-    return shape(graph.graph_def.node), functions, sorted(graph.signature_def)
 
 
 class DiffersError(AssertionError):
@@ -153,7 +132,6 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    set_environment()
     with tempfile.TemporaryDirectory() as name:
         rounds, moments = survive(Path(name), arguments.kills)
     row = {"system": "heliograph", "kills": arguments.kills, "rounds": rounds, "killed_in": dict(moments)}
