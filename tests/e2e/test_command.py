@@ -82,6 +82,12 @@ def test_a_second_run_repeats_nothing_and_says_the_same(folder, first_run):
     assert again.stderr.count("up to date") == 8 and "done in" not in again.stderr
 
 
+def test_status_lists_the_components(folder, first_run):
+    answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
+    assert answer.returncode == 0 and answer.stdout.count("up to date") == 8
+    assert re.search("^blessed: BLEU .* no other blessed model", answer.stdout, re.MULTILINE)
+
+
 def test_other_search_options_do_not_train_again(folder, first_run):
     again = heliograph("evaluate", "my.toml", *SMALL, "--set=search.beam_size=2", cwd=folder)
     assert again.returncode == 0
@@ -104,16 +110,16 @@ def test_an_ensemble_takes_over_what_is_trained_and_translates(folder, first_run
         for options in (ensemble, ("--model", saved_model))
     ]
     assert answers[0] == answers[1] and answers[0].count("\n") == 3
+    # The ensemble was blessed since: the single model is judged anew, next to it, and nothing else is repeated.
+    again = heliograph("run", "my.toml", *SMALL, cwd=folder)
+    assert re.search(r"^ModelValidator +done in", again.stderr, re.MULTILINE) and again.stderr.count("done in") == 1
+    assert "the last blessed model's (Evaluator" in again.stdout
+    assert heliograph("status", "my.toml", *SMALL, cwd=folder).stdout.count("up to date") == 8
 
 
 def test_translate_answers_line_by_line(folder, first_run):
     answer = heliograph("translate", "my.toml", *SMALL, "-", cwd=folder, input="eins zwei.\n\nneun\n")
     assert answer.returncode == 0 and answer.stdout.count("\n") == 3 and answer.stderr == ""
-
-
-def test_status_lists_the_components(folder, first_run):
-    answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
-    assert answer.returncode == 0 and answer.stdout.count("up to date") == 8
 
 
 def test_the_exported_model_is_validated_and_says_what_stands_behind_it(folder, first_run):
