@@ -6,7 +6,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -74,10 +74,11 @@ def repeated(arguments: argparse.Namespace) -> list[str]:
 
 def _run(arguments: argparse.Namespace) -> None:
     config, done = _execute(arguments, until=None)
+    page = _write_page(config, [runner.State(key, "up to date", artifact) for key, artifact in done.items()])
     load_tensorflow()
     from pipeline.report import final_report
 
-    print(final_report(config, done, repeated(arguments)))
+    print(final_report(config, done, repeated(arguments), page))
 
 
 def stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
@@ -100,6 +101,23 @@ def _status(arguments: argparse.Namespace) -> None:
     headline = status.headline(states)
     if headline:
         print(f"\n{headline}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    config, root = configuration(arguments)
+    states = runner.inspect(build(config), root)
+    if all(state.artifact is None for state in states):
+        line = shlex.join(["heliograph", "run", *repeated(arguments)])
+        raise UsageError(f"{root}: nothing to report of this configuration yet; make it: {line}")
+    print(_write_page(config, states))
+
+
+def _write_page(config: Config, states: Sequence[runner.State]) -> Path:
+    """Writes the page of a run with at least one artifact into its root."""
+    from pipeline.html_report.page import write_page
+
+    root = next(state.artifact.path.parent.parent for state in states if state.artifact is not None)
+    return write_page(config, states, root)
 
 
 def positive(text: str) -> int:
@@ -218,6 +236,11 @@ COMMANDS = {
         summary="what exists, from what, how good; executes nothing",
         example="heliograph status dates",
         execute=_status,
+    ),
+    "report": Command(
+        summary="write a page with charts of corpus, training and evaluation; executes nothing",
+        example="heliograph report dates",
+        execute=_report,
     ),
 }
 """Every command by name, in the order of the help."""

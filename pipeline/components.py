@@ -207,7 +207,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=3,
+        version=4,
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
         execute=_with_tensorflow(execute),

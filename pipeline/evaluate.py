@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import write_whole
+from pipeline.attention_samples import write_attention
 from pipeline.config import Config
 from pipeline.input_data import batches, texts
 from pipeline.metrics import Score, group_by_source, perplexity_per_word, score
@@ -33,8 +34,8 @@ def evaluate(
     """Score the test split, greedily and with the configured beam, in the precision that the model is served in.
 
     Writes `evaluation.json` (figures, and for each score its track and sacrebleu signature where it has them, see
-    `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and all references, of
-    every test source, after normalisation).
+    `pipeline.metrics`), `translations.tsv` (source, beam translation, greedy translation, and all references, of every
+    test source, after normalisation), and `attention.json` of a few of them if the network has attention.
 
     Returns:
         The figures alone: `sentences` is the number of different sources, `references` that of their references.
@@ -75,6 +76,8 @@ def evaluate(
         "\t".join((*row, *alternatives)) for *row, alternatives in zip(sources, *translated, references, strict=True)
     )
     write_whole(output_dir / TRANSLATIONS_FILE, "".join(f"{row}\n" for row in rows))
+    searched = build_translator(config, model, transform_dir, shortlist_dir, n_best=1, max_tokens=0)
+    write_attention(searched, sources, output_dir)
     report: dict[str, Any] = {
         "figures": figures,
         "tracks": {name: found.track for name, found in scores.items() if found.track},
