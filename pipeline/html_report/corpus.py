@@ -116,7 +116,7 @@ def _histograms(splits: Mapping[str, Any], side: str, what: str) -> dict[str, di
 
 def _scripts(splits: Mapping[str, Any]) -> list[Block]:
     found = {
-        (side, script): {name: split[side]["scripts"].get(script, 0.0) for name, split in splits.items()}
+        (side, script): {name: split[side].get("scripts", {}).get(script, 0.0) for name, split in splits.items()}
         for side in _SIDES
         for split in splits.values()
         for script in split[side].get("scripts", {})

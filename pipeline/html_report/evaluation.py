@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.config import Config
 from pipeline.figures import FIGURES, shown
 from pipeline.html_report.bars import Bar, bar_chart
 from pipeline.html_report.blocks import (
@@ -32,7 +33,7 @@ def evaluation_section(run: Run) -> Section | None:
     blocks = [*_verdict(run), _scores(evaluation)]
     slices = evaluation.get("slices", {})
     if slices:
-        charts = _slice_charts(slices, main_figure(evaluation["figures"]))
+        charts = _slice_charts(slices, main_figure(run.config, evaluation["figures"]))
         tables = [_slice_table(trait, rows) for trait, rows in slices.items()]
         blocks += [Heading("Slices of the test split"), Charts(charts), Details("All figures of slices", tables)]
     translations = run.file("Evaluator", "translations.tsv")
@@ -48,10 +49,10 @@ def evaluation_section(run: Run) -> Section | None:
     return Section("evaluation", "Evaluation", blocks)
 
 
-def main_figure(figures: Mapping[str, float]) -> str:
-    """The score that charts and summaries show first: BLEU if there is one, else the first that there is."""
+def main_figure(config: Config, figures: Mapping[str, float]) -> str:
+    """The score that charts and summaries show first: the first that is configured, if it was computed."""
     scores = [name for name in FIGURES if name in figures and "perplexity" not in name]
-    return "bleu" if "bleu" in scores else scores[0]
+    return next((name for name in config.metrics if name in scores), scores[0])
 
 
 def _verdict(run: Run) -> list[Block]:

@@ -94,7 +94,7 @@ def _tiles(run: Run) -> list[Tile]:
     if evaluation is not None:
         figures = evaluation["figures"]
         remark = f"test split, {figures['sentences']:,} sources"
-        for name in dict.fromkeys((main_figure(figures), "chrf", "perplexity")):
+        for name in dict.fromkeys((main_figure(run.config, figures), "chrf", "perplexity")):
             if name in figures:
                 tiles.append(Tile(shown(name, figures[name]), FIGURES[name].label, remark))
     model = run.artifact(model_key(run.config))
