@@ -36,16 +36,17 @@ def corpus_section(run: Run) -> Section | None:
 def _counts(counts: Mapping[str, Any]) -> list[Block]:
     read, kept, dropped = counts["read"], counts["kept"], counts["dropped"]
     gone = sum(entry["count"] for entry in dropped.values())
-    repeated = f", {counts['repeated']:,} of them again" if counts.get("repeated") else ""
-    share = f" ({_percent(gone / read)})" if gone else ""
-    said = f"{read:,} pairs read{repeated}; {sum(kept.values()):,} kept, {gone:,} dropped{share}."
+    repeated = counts.get("repeated", 0)  # because of the weight of a corpus
+    told = f" and {repeated:,} repeated" if repeated else ""
+    share = f" ({_percent(gone / (read + repeated))})" if gone else ""
+    said = f"{read:,} pairs read{told}; {sum(kept.values()):,} kept, {gone:,} dropped{share}."
     blocks: list[Block] = [Paragraph(said)]
     ranked = sorted(dropped.items(), key=lambda item: (-item[1]["count"], item[0]))
     if len(ranked) > 1:
         bars = [Bar(_words(reason), entry["count"], f"{entry['count']:,}") for reason, entry in ranked]
         blocks.append(Charts([bar_chart("Why pairs were dropped", bars, "pairs")]))
     for reason, entry in ranked:
-        summary = f"{_words(reason)}: {entry['count']:,} dropped, {_percent(entry['count'] / read)} of what was read"
+        summary = f"{_words(reason)}: {entry['count']:,} dropped ({_percent(entry['count'] / (read + repeated))})"
         blocks.append(Details(summary, [_examples(entry["examples"])]))
     return blocks
 

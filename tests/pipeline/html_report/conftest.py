@@ -124,7 +124,7 @@ def run(tmp_path_factory) -> Run:
     """Everything that the page can show, of an ensemble of two."""
     root = Root(tmp_path_factory.mktemp("run"))
     dropped = {"empty_target": {"count": 7, "examples": [example(HOSTILE)]}, "ratio": {"count": 2, "examples": []}}
-    counts = {"read": 114, "kept": {"train": 100, "validation": 0, "test": 5}, "dropped": dropped}
+    counts = {"read": 100, "repeated": 14, "kept": {"train": 100, "validation": 0, "test": 5}, "dropped": dropped}
     root.publish("ExampleGen", {"counts.json": counts}, external_files={f"source {HOSTILE}.de": "ab" * 32})
     root.publish("Transform", {}, inputs=["ExampleGen"])
     root.publish("StatisticsGen", {"statistics.json": statistics()}, inputs=["ExampleGen", "Transform"])
