@@ -18,7 +18,7 @@ from pipeline.components import build, model_key, shortlist_keys
 from pipeline.config import Config, dump, load
 from pipeline.errors import UsageError
 from pipeline.init_config import add_init_arguments, init
-from pipeline.plan import inspect
+from pipeline.plan import State, inspect
 from pipeline.quiet import load_tensorflow
 
 REMOTE_BATCH = 16
@@ -115,10 +115,11 @@ def _run(arguments: argparse.Namespace) -> None:
             if arguments.until in (component.name, component.key):
                 _print_figures(done[component.key])
         return
+    page = _write_page(config, [State(key, "up to date", artifact) for key, artifact in done.items()])
     load_tensorflow()
     from pipeline.report import final_report
 
-    print(final_report(config, done, repeated(arguments)))
+    print(final_report(config, done, repeated(arguments), page))
 
 
 def _print_figures(artifact: artifacts.Artifact) -> None:
@@ -145,6 +146,23 @@ def _status(arguments: argparse.Namespace) -> None:
     for text in (told, status.reasons(states)):
         if text:
             print("\n" + "\n".join(text))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    config, root = configuration(arguments)
+    states = inspect(build(config), root)
+    if all(state.artifact is None for state in states):
+        line = shlex.join(["heliograph", "run", *repeated(arguments)])
+        raise UsageError(f"{root}: nothing to report of this configuration yet; make it: {line}")
+    print(_write_page(config, states))
+
+
+def _write_page(config: Config, states: Sequence[State]) -> Path:
+    """Writes the page of a run with at least one artifact into its root."""
+    from pipeline.html_report.page import write_page
+
+    root = next(state.artifact.path.parent.parent for state in states if state.artifact is not None)
+    return write_page(config, states, root)
 
 
 def positive(text: str) -> int:
@@ -274,6 +292,11 @@ COMMANDS = {
         summary="what exists, from what, how good; executes nothing",
         example="heliograph status dates",
         execute=_status,
+    ),
+    "report": Command(
+        summary="write a page with charts of corpus, training and evaluation; executes nothing",
+        example="heliograph report dates",
+        execute=_report,
     ),
 }
 """Every command by name, in the order of the help."""

@@ -259,7 +259,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=4,
+        version=5,
         packages=series("tensorflow", "keras") | exactly("sacrebleu", "rapidfuzz"),
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,

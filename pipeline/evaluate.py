@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from models.seq2seq import Seq2Seq
 from pipeline.artifacts import write_whole
+from pipeline.attention_samples import write_attention
 from pipeline.config import Config
 from pipeline.evaluation_set import EvaluationSet, read_evaluation_set
 from pipeline.input_data import batches
@@ -38,8 +39,9 @@ def evaluate(
 
     Writes `evaluation.json` (figures, but not how long it took; of those that are not greedy the intervals, and the
     same of slices, see `pipeline.significance` and `pipeline.slices`; for each score its track and sacrebleu signature
-    where it has them, see `pipeline.metrics`) and `translations.tsv` (source, beam translation, greedy translation, and
-    all references, of every test source, after normalisation).
+    where it has them, see `pipeline.metrics`), `translations.tsv` (source, beam translation, greedy translation, and
+    all references, of every test source, after normalisation), and `attention.json` of a few of them if the network has
+    attention.
 
     Returns:
         The figures, the seconds that both searches took, and `test_set`, which is the same for the same test split:
@@ -78,6 +80,8 @@ def evaluate(
         for source, greedy, best, alternatives in zip(sources, *translated, references, strict=True)
     )
     write_whole(output_dir / TRANSLATIONS_FILE, "".join(f"{row}\n" for row in rows))
+    searched = build_translator(config, model, transform_dir, shortlist_dir, n_best=1, max_tokens=0)
+    write_attention(searched, sources, output_dir)
     measured |= scores  # those of the configured beam, which came last
     report: dict[str, Any] = {
         "figures": {name: value for name, value in figures.items() if not name.endswith("seconds")},

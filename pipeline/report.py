@@ -30,13 +30,14 @@ _TRACKS = {
 }
 
 
-def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: Sequence[str]) -> str:
+def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: Sequence[str], page: Path) -> str:
     """The report of a whole run.
 
     Args:
         config: the configuration.
         artifacts: component name to its artifact.
         arguments: the command's own arguments (CONFIG and options), which the next commands repeat.
+        page: where the same is shown with charts.
     """
     evaluation = json.loads((artifacts["Evaluator"].path / EVALUATION_FILE).read_text(encoding="utf-8"))
     exported = artifacts["Exporter"].path / config.name
@@ -48,7 +49,7 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
         _slices(config, evaluation),
         blessing(artifacts["ModelValidator"]),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
-        f"SavedModel   {_short(version)}\nTensorBoard  {logs}",
+        f"SavedModel   {_short(version)}\nReport       {_short(page)}\nTensorBoard  {logs}",
         _next_commands(config, artifacts, arguments, logs),
     ]
     return "\n\n".join(section for section in sections if section)

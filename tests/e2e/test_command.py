@@ -71,8 +71,19 @@ def test_run_reports_on_standard_output_and_progress_on_standard_error(folder, f
         assert expected in command
     saved_model = re.search(r"^SavedModel +(\S+)$", first_run.stdout, re.MULTILINE)
     assert (folder / saved_model[1] / "saved_model.pb").is_file()
+    page = (folder / re.search(r"^Report +(\S+)$", first_run.stdout, re.MULTILINE)[1]).read_text()
+    for expected in (
+        "pairs read",
+        "Length, source",
+        "Perplexity, fed the reference",
+        "sacrebleu",
+        "The worst",
+        "Does it",
+    ):
+        assert expected in page
     for component in NAMES:
         assert re.search(rf"^{component} +done in", first_run.stderr, re.MULTILINE)
+        assert f'id="{component}-' in page
     assert "Traceback" not in first_run.stderr and "Warning" not in first_run.stderr
 
 
@@ -86,6 +97,19 @@ def test_status_lists_the_components(folder, first_run):
     answer = heliograph("status", "my.toml", *SMALL, cwd=folder)
     assert answer.returncode == 0 and answer.stdout.count("up to date") == 8
     assert re.search("^blessed: BLEU .* no other blessed model", answer.stdout, re.MULTILINE)
+
+
+def test_report_draws_what_is_there_without_tensorflow(folder, first_run):
+    page = folder / "runs" / "my" / "report.html"
+    whole = page.read_text()
+    page.unlink()
+    again = heliograph("report", "my.toml", *SMALL, cwd=folder)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "runs/my/report.html\n", "")
+    assert page.read_text() == whole
+    code = "import sys; from pipeline.cli import main; main(sys.argv[1:]); assert 'tensorflow' not in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, "report", "my.toml", *SMALL]
+    assert subprocess.run(command, cwd=folder, env=environment, capture_output=True).returncode == 0
 
 
 def test_other_search_options_do_not_train_again(folder, first_run):

@@ -45,7 +45,9 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(commands, "build", build)
     monkeypatch.setattr(commands, "load_tensorflow", lambda: None)
     report = types.ModuleType("pipeline.report")
-    report.final_report = lambda config, done, again: f"report of {config.name} ({' '.join(again)}): {', '.join(done)}"
+    report.final_report = lambda config, done, again, page: (
+        f"report of {config.name} ({' '.join(again)}): {', '.join(done)}, {page.name}"
+    )
     monkeypatch.setitem(sys.modules, "pipeline.report", report)
     monkeypatch.chdir(tmp_path)
     return noted
@@ -77,8 +79,8 @@ def test_run_reports_and_then_skips(calls, capsys, tmp_path):
     assert cli.main(["run", "dates"]) == 0
     out, err = capsys.readouterr()
     names = NAMES
-    assert out == f"report of dates (dates): {', '.join(names)}\n"
-    assert calls == names
+    assert out == f"report of dates (dates): {', '.join(names)}, report.html\n"
+    assert calls == names and (tmp_path / "runs" / "dates" / "report.html").is_file()
     assert err.splitlines()[: len(names)] == [f"{name:<16}  runs: never executed" for name in names]
     assert err.splitlines()[len(names)] == "ExampleGen        running…" and len(err.splitlines()) == 3 * len(names)
     assert load(str(tmp_path / "runs" / "dates" / "config.toml")) == load("dates")
@@ -128,6 +130,20 @@ def test_status_executes_nothing(calls, capsys, tmp_path):
     assert "up to date" in rows["Transform"] and "built-in dates" in rows["ExampleGen"]
     assert "outdated" in rows["Trainer"] and "perplexity 1.5" in rows["Trainer"]
     assert "Trainer outdated: training.epochs 5 -> 1" in rows
+
+
+def test_report_shows_what_there_is_and_executes_nothing(calls, capsys, tmp_path):
+    assert cli.main(["report", "dates"]) == 2
+    assert "heliograph run dates" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+    assert cli.main(["preprocess", "dates"]) == 0
+    executed = list(calls)
+    capsys.readouterr()
+    assert cli.main(["report", "dates"]) == 0
+    page = Path(capsys.readouterr().out.strip()).absolute()
+    assert page == tmp_path / "runs" / "dates" / "report.html" and calls == executed
+    text = page.read_text()
+    assert "StatisticsGen" in text and "Not there yet: Trainer, Evaluator" in text
+    assert cli.main(["report", "dates"]) == 0 and page.read_text() == text
 
 
 def fake_translate(monkeypatch):
@@ -229,14 +245,16 @@ def test_a_closed_pipe_is_quiet():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-STATUS = """
+LIGHT = """
 import sys
 from pipeline.cli import main
-main(["status", "dates", "--root", sys.argv[1]])
+main([sys.argv[1], "dates", "--root", sys.argv[2]])
 print(sorted({"apache_beam", "keras", "tensorflow"} & set(sys.modules)))
 """
 
 
 def test_status_is_instant_without_tensorflow(tmp_path):
-    done = subprocess.run([sys.executable, "-c", STATUS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, "status", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1] == "[]" and done.stderr == ""

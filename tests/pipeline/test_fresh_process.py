@@ -38,7 +38,7 @@ def test_it_returns_or_raises_what_the_function_does():
     assert call("work", "process") not in (os.getpid(), call("work", "process"))
     with pytest.raises(DataError, match=r"^no such file$"):
         call("work", "fail", "no such file")
-    with pytest.raises(RuntimeError, match="^Odd: 1 <function"):
+    with pytest.raises(RuntimeError, match=r"^Odd: 1 <function"):
         call("work", "odd")
     with pytest.raises(RuntimeError, match="end: its process ended with exit code 3"):
         call("work", "end", 3)

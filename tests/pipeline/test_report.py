@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -51,7 +52,7 @@ def artifacts(tmp_path):
 
 
 def test_figures_with_track_and_signature(artifacts):
-    text = final_report(load("dates"), artifacts, ["dates"])
+    text = final_report(load("dates"), artifacts, ["dates"], Path("report.html"))
     assert text.splitlines()[:9] == [
         "dates: 1,200 held-out sources, 1,300 references; beam 5, in brackets greedy",
         "",
@@ -77,7 +78,7 @@ def test_interval_slices_and_verdict(artifacts):
 
 
 def test_samples_show_all_references(artifacts):
-    text = final_report(load("dates", ["evaluation.samples=1"]), artifacts, ["dates"])
+    text = final_report(load("dates", ["evaluation.samples=1"]), artifacts, ["dates"], Path("report.html"))
     assert "  source       a\n  translation  EY\n  reference    AH\n  reference    EY\n\nSavedModel" in text
     assert "source       be" not in text
 
@@ -86,5 +87,5 @@ def test_nothing_is_said_about_tracks_where_there_is_none(artifacts):
     path = artifacts["Evaluator"].path / "evaluation.json"
     report = json.loads(path.read_text())
     path.write_text(json.dumps({**report, "tracks": {}, "figures": {**FIGURES, "references": 1200}}))
-    text = final_report(load("dates"), artifacts, ["dates"])
+    text = final_report(load("dates"), artifacts, ["dates"], Path("report.html"))
     assert text.startswith("dates: 1,200 held-out sources; beam 5") and "LC" not in text
