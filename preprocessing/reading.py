@@ -94,8 +94,7 @@ class ReadPairs(beam.PTransform[PBegin, Any]):
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadShard" >> beam.ParDo(_ReadShard(self._max_line_bytes)).with_outputs(ENTRIES, main=PAIRS)
         )
-        # Without this, one worker would do all the work on what it has read.
-        return {PAIRS: found[PAIRS] | "SpreadPairs" >> beam.Reshuffle(), ENTRIES: found[ENTRIES]}
+        return {PAIRS: found[PAIRS], ENTRIES: found[ENTRIES]}
 
 
 class _ReadShard(beam.DoFn):

@@ -48,20 +48,26 @@ def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
         ) from error
 
 
-def write_records(path: str, records: Iterable[bytes]) -> None:
+def write_records(path: str, records: Iterable[bytes]) -> int:
     """Writes one gzipped TFRecord file; the same records give the same bytes.
+
+    Returns:
+      How many there were.
 
     Raises:
       DataError: the file cannot be written.
     """
+    count = 0
 
     def write(file: BinaryIO) -> None:
+        nonlocal count
         # Neither a name nor a time in the header: both would differ from run to run.
         with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
-            for record in records:
+            for count, record in enumerate(records, start=1):  # noqa: B007
                 compressed.write(_frame(record))
 
     write_whole(path, write)
+    return count
 
 
 def read_records(path: str) -> Iterator[bytes]:
