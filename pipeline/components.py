@@ -144,7 +144,6 @@ def _transform(config: Config, beam_args: Sequence[str]) -> Component:
             "source": config.source.model_dump(),
             "target": config.target.model_dump(),
             "vocabulary": config.vocabulary.model_dump(),
-            "shards": config.data.shards,
         },
         execute=_with_tensorflow(execute),
     )

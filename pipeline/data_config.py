@@ -203,7 +203,8 @@ class DataConfig(Section):
     emoji: EmojiConfig = EmojiConfig()
     """Options of `builtin = "emoji"`."""
     shards: int = Field(default=8, ge=1, le=99_999)
-    """Number of record files per split."""
+    """Number of record files of the training split, which is also how many tasks its pairs are grouped, counted and
+    encoded in: several for each worker. Memory does not depend on it."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -109,7 +109,6 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
         source=_vocabulary_options(config.source),
         target=_vocabulary_options(config.target),
         **config.vocabulary.model_dump(),
-        shards=config.data.shards,
     )
     with filtered_stderr():
         counts: dict[str, Any] = dict(run_transform(str(examples), str(output), options, beam_args))

@@ -3,62 +3,85 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from apache_beam.coders import VarIntCoder
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindows
 
-from preprocessing.text import TextConfig, normalize, tokenize
+from preprocessing.grouping import GroupThroughFiles
+from preprocessing.text import TextConfig, tokenize
 from preprocessing.vocabulary import TokenCount
 
-BATCH = {"min_batch_size": 64, "max_batch_size": 1024}
+BATCH = 1024
 """Sentences per call into TensorFlow: enough to hide the cost of a call, few enough to hold in memory."""
 
+HELD_TOKENS = 200_000
+"""How many different tokens a worker counts before it passes its counts on."""
 
-class CountTokens(beam.PTransform[PCollection[str], PCollection[TokenCount]]):
-    """Counts the tokens of texts, or the words that subwords are learned from: str -> (token, count), each once.
+
+class CountTokens(beam.PTransform[PCollection[Sequence[str]], PCollection[TokenCount]]):
+    """Counts the tokens of texts, or the words that subwords are learned from, in batches -> (token, count), each once.
 
     Args:
-      config: how a text becomes tokens.
+      config: how a normalised text becomes tokens.
+      folder: where counts are kept on their way; see `preprocessing.grouping`.
+      buckets: over how many tasks the sums are spread.
+      held_tokens: how many different tokens a worker counts in memory.
     """
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, folder: str, buckets: int, held_tokens: int = HELD_TOKENS) -> None:
         super().__init__()
-        self._config = config
+        self._count = _CountBatches(config, held_tokens)
+        self._group = GroupThroughFiles(folder, buckets, VarIntCoder())
 
-    def expand(self, texts: PCollection[str]) -> PCollection[TokenCount]:
-        """Counts within batches first, so that few pairs travel."""
+    def expand(self, batches: PCollection[Sequence[str]]) -> PCollection[TokenCount]:
+        """Counts on each worker first, so that few counts travel."""
         counts: PCollection[TokenCount] = (
-            texts
-            | "Batch" >> beam.BatchElements(**BATCH)
-            | "CountBatch" >> beam.ParDo(_CountBatch(self._config)).with_output_types(TokenCount)
-            | "Sum" >> beam.CombinePerKey(sum)
+            batches
+            | "CountBatches" >> beam.ParDo(self._count).with_output_types(tuple[bytes, int])
+            | "Group" >> self._group
+            | "Sum" >> beam.MapTuple(lambda token, counts: (token.decode(), sum(counts))).with_output_types(TokenCount)
         )
         return counts
 
 
-class _CountBatch(beam.DoFn):
+class _CountBatches(beam.DoFn):
     """One call into TensorFlow per batch. Counter: ``tokens_counted``."""
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, held_tokens: int) -> None:
         self._config = config
+        self._held_tokens = held_tokens
         self._counted = Metrics.counter(__name__, "tokens_counted")
 
     def setup(self) -> None:
-        config = self._config
+        unit = self._config.unit
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def tokens_of(texts: tf.Tensor) -> tf.Tensor:
-            return tokenize(normalize(texts, config), config.unit).values  # Flat: whose token it was does not matter.
+            return tokenize(texts, unit).values  # Flat: whose token it was does not matter.
 
         self._tokens_of = tokens_of
 
-    def process(self, texts: Sequence[str]) -> Iterator[TokenCount]:
-        counts = Counter(self._tokens_of(tf.constant(texts, tf.string)).numpy().tolist())
-        self._counted.inc(counts.total())
-        for token, count in counts.items():
-            yield token.decode(), count
+    def start_bundle(self) -> None:
+        self._counts: Counter[bytes] = Counter()
+
+    def process(self, texts: Sequence[str]) -> Iterator[tuple[bytes, int]]:
+        tokens = self._tokens_of(tf.constant(texts, tf.string)).numpy().tolist()
+        self._counted.inc(len(tokens))
+        self._counts.update(tokens)
+        if len(self._counts) >= self._held_tokens:
+            yield from self._pass_on()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from map(GlobalWindows.windowed_value, self._pass_on())
+
+    def _pass_on(self) -> Iterable[tuple[bytes, int]]:
+        counts, self._counts = self._counts, Counter()
+        return counts.items()
 
 
 class TopTokens(beam.PTransform[PCollection[TokenCount], PCollection[list[TokenCount]]]):

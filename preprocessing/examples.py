@@ -21,7 +21,7 @@ The pairs of a split lie in ``train-00000-of-00008.tfrecord.gz`` and so on.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -30,7 +30,9 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
 from preprocessing.errors import DataError
+from preprocessing.grouping import SortIntoBuckets
 from preprocessing.records import write_records
+from preprocessing.sorted_runs import Entry, Segment, merge
 
 TRAIN = "train"
 
@@ -141,85 +143,85 @@ def splits_of(directory: str) -> list[str]:
     return sorted({match["split"] for name in names if (match := _SHARD.fullmatch(name))})
 
 
-def natural_order(key: str) -> tuple[str, int, str]:
+def natural_order(key: str) -> bytes:
     """Sorts ``file:9`` before ``file:10``, and files by name."""
     file, _, line = key.rpartition(":")
-    return (file, int(line) if line.isascii() and line.isdigit() else -1, key)
+    number = str(int(line)) if line.isascii() and line.isdigit() else ""
+    # A longer number is a greater one. U+0000 comes before whatever else a longer name has there.
+    return f"{file}\0{len(number):04d}{number}\0{key}".encode()
 
 
-def shuffled_order(key: str) -> str:
+def shuffled_order(key: str) -> bytes:
     """Sorts and places keys at random, but the same way always."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode()).digest()
 
 
-class WriteShards(beam.PTransform[PCollection[tuple[str, bytes]], PCollection[str]]):
-    """Writes the records of one split as shards and returns their paths.
+class WriteShards(beam.PTransform[PCollection[tuple[str, str, bytes]], PCollection[str]]):
+    """Writes the records of all splits as shards and returns their paths.
 
     Which shard holds a record, and where, follows from its key alone: neither the order of arrival nor the number of
     workers shows. The split "train" is shuffled by a hash of the key; any other keeps the natural order of its keys
     (``file:9`` before ``file:10``) in a single shard.
 
-    Elements are (key, serialized record), the keys unique. Every shard is written, even one without a record. A shard
-    is sorted in memory, so a large corpus wants many.
+    Elements are (split, key, serialized record), the keys unique. Every shard is written, even one without a record.
+    However large a shard, what is in memory stays the same.
 
     Args:
       output_dir: directory of any file system Beam knows.
-      split: name of the split.
-      num_shards: how many files; 1 unless the split is "train".
+      shards: how many files each split has; 1 unless the split is "train".
+      folder: where records are sorted; see `preprocessing.grouping`.
 
     Raises:
-      ValueError: `num_shards` does not suit.
+      ValueError: a number of shards does not suit.
     """
 
-    def __init__(self, output_dir: str, split: str, num_shards: int = 1) -> None:
+    def __init__(self, output_dir: str, shards: Mapping[str, int], folder: str) -> None:
         super().__init__()
-        if num_shards < 1 or (split != TRAIN and num_shards != 1):
-            raise ValueError(
-                f"num_shards must be at least 1, and 1 for a split that keeps its order; received {num_shards} for "
-                f"split {split!r}: shard only {TRAIN!r}"
-            )
+        for split, number in shards.items():
+            if number < 1 or (split != TRAIN and number != 1):
+                raise ValueError(
+                    f"shards must be at least 1, and 1 for a split that keeps its order; received {number} for split "
+                    f"{split!r}: shard only {TRAIN!r}"
+                )
         self._output_dir = output_dir
-        self._split = split
-        self._num_shards = num_shards
+        self._shards = dict(shards)
+        self._folder = folder
 
-    def expand(self, records: PCollection[tuple[str, bytes]]) -> PCollection[str]:
-        """Groups the records by shard, together with the numbers of all shards, and writes each group."""
-        placed = records | "Place" >> beam.Map(_place, self._num_shards).with_output_types(
-            tuple[int, tuple[str, bytes]]
-        )
-        every = (
-            records.pipeline
-            | "NumberShards" >> beam.Create(range(self._num_shards))
-            | "Number" >> beam.Map(lambda index: (index, None)).with_output_types(tuple[int, None])
-        )
+    def expand(self, records: PCollection[tuple[str, str, bytes]]) -> PCollection[str]:
+        """Sorts the records into one bucket for each shard."""
+        names = [
+            (split, shard_name(split, index, count)) for split, count in self._shards.items() for index in range(count)
+        ]
+        firsts = {split: names.index((split, shard_name(split, 0, count))) for split, count in self._shards.items()}
         paths: PCollection[str] = (
-            {"records": placed, "numbers": every}
-            | "GroupByShard" >> beam.CoGroupByKey()
-            | "Write" >> beam.ParDo(_WriteShard(self._output_dir, self._split, self._num_shards))
+            records
+            | "Place" >> beam.Map(_place, firsts, self._shards).with_output_types(Entry)
+            | "Sort" >> SortIntoBuckets(self._folder, len(names))
+            | "Write" >> beam.ParDo(_WriteShard(self._output_dir, names))
         )
         return paths
 
 
-def _place(record: tuple[str, bytes], num_shards: int) -> tuple[int, tuple[str, bytes]]:
-    return int(shuffled_order(record[0])[:16], 16) % num_shards, record
+def _place(record: tuple[str, str, bytes], firsts: Mapping[str, int], shards: Mapping[str, int]) -> Entry:
+    split, key, serialized = record
+    if split != TRAIN:
+        return firsts[split], natural_order(key), serialized
+    order = shuffled_order(key)
+    return firsts[split] + int.from_bytes(order[:8]) % shards[split], order, serialized
 
 
 class _WriteShard(beam.DoFn):
-    """Sorts and writes one shard. Counter: ``records_written_SPLIT``."""
+    """Merges and writes one shard. Counter: ``records_written_SPLIT``."""
 
-    def __init__(self, output_dir: str, split: str, num_shards: int) -> None:
+    def __init__(self, output_dir: str, names: Sequence[tuple[str, str]]) -> None:
         self._output_dir = output_dir
-        self._split = split
-        self._num_shards = num_shards
-        self._written = Metrics.counter(__name__, f"records_written_{split}")
+        self._names = names
+        self._written = {split: Metrics.counter(__name__, f"records_written_{split}") for split, _ in names}
 
-    def process(self, element: tuple[int, dict[str, Iterable[tuple[str, bytes]]]]) -> Iterator[str]:
-        index, groups = element
-        records = list(groups["records"])
-        order = shuffled_order if self._split == TRAIN else natural_order
-        # The record itself comes last, so that not even a repeated key would let the order of arrival show.
-        records.sort(key=lambda record: (order(record[0]), record[1]))
-        path = os.path.join(self._output_dir, shard_name(self._split, index, self._num_shards))
-        write_records(path, (serialized for _, serialized in records))
-        self._written.inc(len(records))
+    def process(self, element: tuple[int, list[Segment]]) -> Iterator[str]:
+        bucket, segments = element
+        split, name = self._names[bucket]
+        path = os.path.join(self._output_dir, name)
+        # Even of a repeated key, the order of arrival does not show: what is merged is sorted by the record, too.
+        self._written[split].inc(write_records(path, (serialized for _, serialized in merge(segments))))
         yield path

@@ -83,6 +83,7 @@ def described(finding: Finding, of: int) -> dict[str, Any]:
 def place(key: str) -> tuple[str, int]:
     """File and line that a record's key names: ``00002-train.de.gz:000000017`` is line 17 of train.de.gz."""
     file, _, line = key.rpartition(":")
+    line = line.partition("#")[0]  # of a copy, see `preprocessing.weights`
     number, dash, name = file.partition("-")
     return (name if dash and number.isdigit() else file), int(line) if line.isdecimal() else 0
 

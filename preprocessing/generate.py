@@ -5,8 +5,9 @@ ReadPairs ─▶ JudgePairs ─▶ group by source ─▶ settle ─▶ group by
 
     SPLIT-00000-of-00008.tfrecord.gz    counts.json
 
-The second grouping is there only where duplicates are to be dropped. No step keeps the pairs of a group in memory,
-however often a sentence occurs.
+The second grouping is there only where duplicates are to be dropped. Between the steps pairs lie in files, not in the
+runner's memory (see `preprocessing.grouping`), and no step keeps a group's pairs in memory, however often a sentence
+occurs.
 """
 
 import json
@@ -24,19 +25,20 @@ from apache_beam.io.filesystems import FileSystems
 from preprocessing import tally
 from preprocessing.beam_run import run
 from preprocessing.corpora import PairSource, Split
+from preprocessing.counting import BATCH
 from preprocessing.duplicates import keep_first, near_form, pair_key, source_key
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, WriteShards, to_example
 from preprocessing.filters import Duplicates, FilterOptions
+from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, shuffle_folder
 from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
-from preprocessing.reading import PAIRS, Pair, ReadPairs
+from preprocessing.reading import PAIRS, Pair, PairCoder, ReadPairs
 from preprocessing.splits import settle, split_by_hash
 from preprocessing.text import TextConfig
 
 COUNTS_FILE = "counts.json"
 
 _LOGGER = logging.getLogger("heliograph.preprocessing")
-_BATCH = {"min_batch_size": 64, "max_batch_size": 2048}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class GenerateOptions:
       validation_fraction: share of the distinct sources that go to validation, of those sources without a given split.
       test_fraction: likewise for test.
       salt: another salt is another division by hash.
-      shards: number of files of the training split; the others are one file each.
+      shards: number of files of the training split, and of tasks that pairs are grouped in; the other splits are one
+        file each.
       max_error_share: largest share of broken pairs (see `filters.DATA_ERRORS`) that is tolerated.
       max_line_bytes: longest line that is loaded.
       block_bytes: plain files of lines that are larger are read in parallel, in parts of this size.
@@ -112,7 +115,8 @@ def generate_examples(
         raise DataError(f"{output_dir}: cannot be written ({error}); choose another folder or free it") from error
     try:
         _LOGGER.info("reading %d corpora", len(sources))
-        run(lambda pipeline: _build(pipeline, sources, options, aside), beam_args)
+        with shuffle_folder(aside) as folder:
+            run(lambda pipeline: _build(pipeline, sources, options, aside, folder), beam_args)
         counts = tally.counts_of(_read_text(FileSystems.join(aside, COUNTS_FILE)))
         tally.check_counts(counts, _needed_splits(sources, options), options.max_error_share)
         _write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n", FileSystems.join(aside, COUNTS_FILE))
@@ -123,7 +127,9 @@ def generate_examples(
     return counts
 
 
-def _build(pipeline: beam.Pipeline, sources: Sequence[PairSource], options: GenerateOptions, output_dir: str) -> None:
+def _build(
+    pipeline: beam.Pipeline, sources: Sequence[PairSource], options: GenerateOptions, output_dir: str, folder: str
+) -> None:
     found = pipeline | "Read" >> ReadPairs(sources, options.max_line_bytes, options.block_bytes)
     duplicates = options.filters.drop_duplicates
     choose_split = partial(
@@ -135,47 +141,42 @@ def _build(pipeline: beam.Pipeline, sources: Sequence[PairSource], options: Gene
     judge = JudgePairs(options.source_text, options.target_text, options.filters, choose_split)
     judged = (
         found[PAIRS]
-        | "Batch" >> beam.BatchElements(**_BATCH)
+        | "Spread" >> SpreadThroughFiles(folder, PairCoder(), BATCH)
         | "Judge" >> beam.ParDo(judge).with_outputs(tally.ENTRIES, main=PAIRS)
     )
+    steps, pairs = {"Read": found, "Judged": judged}, judged[PAIRS]
     groups = [("Source", source_key, settle)]
     if duplicates != "none":
         groups.append(("Pair", pair_key, keep_first))
-    entries, pairs = [found[tally.ENTRIES], judged[tally.ENTRIES]], judged[PAIRS]
     for name, key, judge_group in groups:
         grouped = (
             pairs
             | f"KeyBy{name}" >> beam.Map(_keyed, key, duplicates).with_output_types(tuple[bytes, Pair])
-            | f"GroupBy{name}" >> beam.GroupByKey()
+            | f"GroupBy{name}" >> GroupThroughFiles(folder, options.shards, PairCoder())
             | f"JudgeBy{name}" >> beam.ParDo(JudgeGroups(judge_group)).with_outputs(tally.ENTRIES, main=PAIRS)
         )
-        entries, pairs = [*entries, grouped[tally.ENTRIES]], grouped[PAIRS]
-    weighed = (
-        pairs
-        | "BatchAgain" >> beam.BatchElements(**_BATCH)
-        | "Weigh" >> beam.ParDo(WeighPairs()).with_outputs(tally.ENTRIES, main=PAIRS)
+        steps[f"JudgedBy{name}"], pairs = grouped, grouped[PAIRS]
+    weighed = pairs | "Weigh" >> beam.ParDo(WeighPairs()).with_outputs(tally.ENTRIES, main=PAIRS)
+    steps["Weighed"] = weighed
+    shards: dict[str, int] = {
+        split: options.shards if split == TRAIN else 1 for split in _needed_splits(sources, options)
+    }
+    _ = (
+        weighed[PAIRS]
+        | "Serialize" >> beam.Map(_record).with_output_types(tuple[str, str, bytes])
+        | "Write" >> WriteShards(output_dir, shards, folder)
     )
-    for split in _needed_splits(sources, options):
-        (
-            weighed[PAIRS]
-            | f"Select_{split}" >> beam.Filter(_is_in, split)
-            | f"Serialize_{split}" >> beam.Map(_record).with_output_types(tuple[str, bytes])
-            | f"Write_{split}" >> WriteShards(output_dir, split, options.shards if split == TRAIN else 1)
-        )
-    (
-        (*entries, weighed[tally.ENTRIES])
+    _ = (
+        [outputs[tally.ENTRIES] | f"Sum{step}" >> beam.ParDo(tally.SumBundle()) for step, outputs in steps.items()]
         | "Entries" >> beam.Flatten()
         | "Sum" >> beam.CombineGlobally(tally.SumEntries())
         | "WriteCounts" >> beam.Map(_write_text, FileSystems.join(output_dir, COUNTS_FILE))
     )
 
 
-def _is_in(pair: Pair, split: str) -> bool:
-    return pair.split == split
-
-
-def _record(pair: Pair) -> tuple[str, bytes]:
-    return pair.key, to_example(pair.source.decode(), pair.target.decode(), key=pair.key, domain=pair.domain)
+def _record(pair: Pair) -> tuple[str, str, bytes]:
+    example = to_example(pair.source.decode(), pair.target.decode(), key=pair.key, domain=pair.domain)
+    return str(pair.split), pair.key, example
 
 
 def _needed_splits(sources: Sequence[PairSource], options: GenerateOptions) -> list[Split]:

@@ -1,6 +1,5 @@
 """The Beam steps that decide on pairs; the decisions are in `filters`, `splits`, `duplicates` and `weights`."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -98,27 +97,21 @@ class JudgeGroups(beam.DoFn):
 
 
 class WeighPairs(beam.DoFn):
-    """Repeats training pairs as their weights say, in batches; what comes out is written, and counted as kept."""
+    """Repeats training pairs as their weights say; what comes out is written, and counted as kept."""
 
     def __init__(self) -> None:
         """Takes nothing; typed, unlike the one it would inherit."""
 
-    def process(self, element: Sequence[Pair]) -> Iterator[Pair | tally.Noted]:
-        """Yields the pairs; entries for all."""
-        kept: Counter[str] = Counter()
-        repeated = 0
-        for pair in element:
-            copies = copies_of(pair)
-            if not copies:
-                yield _drop(pair, Reason.WEIGHT)
-                continue
-            yield from repeat(pair, copies)
-            kept[str(pair.split)] += copies
-            repeated += copies - 1
-        for split, count in kept.items():
-            yield tally.note(tally.kept(split, count))
-        if repeated:
-            yield tally.note(tally.repeated(repeated))
+    def process(self, element: Pair) -> Iterator[Pair | tally.Noted]:
+        """Yields the pair as often as it is kept; entries."""
+        copies = copies_of(element)
+        if not copies:
+            yield _drop(element, Reason.WEIGHT)
+            return
+        yield from repeat(element, copies)
+        yield tally.note(tally.kept(str(element.split), copies))
+        if copies > 1:
+            yield tally.note(tally.repeated(copies - 1))
 
 
 def _on_batch(graph: Callable[[tf.Tensor], tf.Tensor], texts: list[bytes]) -> list[Any]:

@@ -131,8 +131,7 @@ class ReadPairs(beam.PTransform[PBegin, Any]):
             | "ReadShard" >> beam.ParDo(_ReadShard(self._max_line_bytes)).with_outputs(ENTRIES, main=PAIRS)
         )
         entries = (counted[ENTRIES], ranges[ENTRIES], found[ENTRIES]) | "AllEntries" >> beam.Flatten()
-        # Without this, one worker would do all the work on what it has read.
-        return {PAIRS: found[PAIRS] | "SpreadPairs" >> beam.Reshuffle(), ENTRIES: entries}
+        return {PAIRS: found[PAIRS], ENTRIES: entries}
 
 
 class Listed(NamedTuple):

@@ -1,6 +1,6 @@
 """Which pairs and sources stand more than once, and in which splits: exact counts by sums per key on Beam.
 
-    (split, record) ─▶ (digest of the pair | of the source, split) ─▶ CountPerSplit ─▶ SumRepeats ─▶ Findings
+    (split, record) ─▶ (digest of the pair | of the source, split) ─▶ group ─▶ count_per_split ─▶ SumRepeats ─▶ Findings
 
 Texts travel as digests of 128 bits, with one shortened example; no process holds the strings of a corpus.
 """
@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 import apache_beam as beam
+from apache_beam.coders import FastPrimitivesCoder
 from apache_beam.pvalue import PCollection
 
 from preprocessing.examples import Record
 from preprocessing.findings import EXAMPLES, Example, Finding, Findings, add_findings, example_of, first_examples
+from preprocessing.grouping import GroupThroughFiles
+from preprocessing.weights import is_copy
 
 PAIRS, SOURCES, OVERLAP = "duplicate_pairs", "duplicate_sources", "overlap"
 """Kinds of findings: (PAIRS, split), (SOURCES, split), (OVERLAP, split, other split)."""
@@ -30,14 +33,24 @@ class CountRepeats(beam.PTransform[PCollection[tuple[str, Record]], PCollection[
     """Counts, for each split, the pairs and sources beyond the first of their kind; for two splits, shared sources.
 
     Examples of duplicates are the first occurrences of what is repeated, those of an overlap lie in the second split.
+    What ExampleGen wrote again because of its corpus's weight is no duplicate.
+
+    Args:
+      folder: where digests are grouped; see `preprocessing.grouping`.
+      buckets: over how many tasks they are spread.
     """
+
+    def __init__(self, folder: str, buckets: int) -> None:
+        super().__init__()
+        self._group = GroupThroughFiles(folder, buckets, FastPrimitivesCoder())
 
     def expand(self, pairs: PCollection[tuple[str, Record]]) -> PCollection[Findings]:
         """One element, for each digest one sum before."""
         findings: PCollection[Findings] = (
             pairs
             | "Digest" >> beam.FlatMap(_digests).with_output_types(tuple[bytes, Located])
-            | "CountPerSplit" >> beam.CombinePerKey(CountPerSplit())
+            | "Group" >> self._group
+            | "CountPerSplit" >> beam.Map(count_per_split)
             | "SumRepeats" >> beam.CombineGlobally(SumRepeats())
         )
         return findings
@@ -45,6 +58,8 @@ class CountRepeats(beam.PTransform[PCollection[tuple[str, Record]], PCollection[
 
 def _digests(element: tuple[str, Record]) -> Iterator[tuple[bytes, Located]]:
     split, record = element
+    if is_copy(record.key):
+        return
     example = example_of(record)
     located = split, (example.key, example.source, example.target)
     source = hashlib.sha256(record.source.encode()).digest()
@@ -53,38 +68,14 @@ def _digests(element: tuple[str, Record]) -> Iterator[tuple[bytes, Located]]:
     yield b"p" + pair[:_DIGEST_BYTES], located
 
 
-class CountPerSplit(beam.CombineFn):
-    """(split, example) of one text -> how often it stands in each split, with its first occurrence."""
-
-    def __init__(self) -> None:
-        """Takes nothing; typed, unlike the one it would inherit."""
-
-    def create_accumulator(self) -> PerSplit:
-        """Not seen yet."""
-        return {}
-
-    def add_input(self, accumulator: PerSplit, element: Located) -> PerSplit:
-        """Counts one occurrence."""
-        split, example = element
-        _add(accumulator, split, 1, example)
-        return accumulator
-
-    def merge_accumulators(self, accumulators: Iterable[PerSplit]) -> PerSplit:
-        """Adds up."""
-        merged: PerSplit = {}
-        for accumulator in accumulators:
-            for split, (count, example) in accumulator.items():
-                _add(merged, split, count, example)
-        return merged
-
-    def extract_output(self, accumulator: PerSplit) -> PerSplit:
-        """The counts themselves."""
-        return accumulator
-
-
-def _add(counts: PerSplit, split: str, count: int, example: Shown) -> None:
-    old = counts.get(split)
-    counts[split] = (count, example) if old is None else (old[0] + count, min(old[1], example))
+def count_per_split(element: tuple[bytes, Iterable[Located]]) -> tuple[bytes, PerSplit]:
+    """(digest, (split, example) of each occurrence) -> how often it stands in each split, with its first occurrence."""
+    digest, occurrences = element
+    counts: PerSplit = {}
+    for split, example in occurrences:
+        old = counts.get(split)
+        counts[split] = (1, example) if old is None else (old[0] + 1, min(old[1], example))
+    return digest, counts
 
 
 class SumRepeats(beam.CombineFn):

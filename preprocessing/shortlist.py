@@ -91,7 +91,7 @@ def shortlist(
         counted = (
             pipeline
             | "Read" >> ReadPairRecords({TRAIN: files})
-            | "Batch" >> beam.BatchElements(**BATCH)
+            | "Batch" >> beam.BatchElements(max_batch_size=BATCH)
             | "Count" >> beam.ParDo(CountTogether(*sizes)).with_output_types(tuple[int, Counts])
             | "Sum" >> beam.CombinePerKey(SumCounts())
         )

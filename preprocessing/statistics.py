@@ -52,6 +52,7 @@ from preprocessing.beam_run import run
 from preprocessing.description import describe
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, record_files, splits_of
+from preprocessing.grouping import shuffle_folder
 from preprocessing.pair_counts import CountPairs
 from preprocessing.records import write_whole
 from preprocessing.repeats import CountRepeats
@@ -85,11 +86,11 @@ def statistics(
     sizes = {side: len(read_vocabulary(vocabulary_file(transform_dir, side))) for side in SIDES}
     path = os.path.join(output_dir, STATISTICS_FILE)
 
-    def build(pipeline: beam.Pipeline) -> None:
+    def build(pipeline: beam.Pipeline, folder: str) -> None:
         pairs = pipeline | "Read" >> ReadPairRecords(files)
         results = {
             "counts": pairs | "CountPairs" >> beam.CombineGlobally(CountPairs()),
-            "repeats": pairs | "CountRepeats" >> CountRepeats(),
+            "repeats": pairs | "CountRepeats" >> CountRepeats(folder, len(files[TRAIN])),
         }
         _ = (
             {name: result | f"Key_{name}" >> beam.Map(_with_one_key) for name, result in results.items()}
@@ -97,7 +98,8 @@ def statistics(
             | "Write" >> beam.Map(_write, splits, sizes, dict(counts), path)
         )
 
-    run(build, beam_args)
+    with shuffle_folder(output_dir) as folder:
+        run(lambda pipeline: build(pipeline, folder), beam_args)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         written: dict[str, Any] = json.loads(file.read())
     return written

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
 
 from preprocessing.corpora import Split
 from preprocessing.errors import DataError
@@ -111,6 +112,27 @@ class SumEntries(beam.CombineFn):
         """Gives the totals as JSON."""
         rows = [[kind, name, count, examples] for (kind, name), (count, examples) in sorted(accumulator.items())]
         return json.dumps(rows)
+
+
+class SumBundle(beam.DoFn):
+    """Adds up a bundle's entries and hands on few that say the same: there is one for each pair or so."""
+
+    def __init__(self) -> None:
+        """Holds nothing; Beam's own constructor has no types."""
+
+    def start_bundle(self) -> None:
+        """Nothing counted yet."""
+        self._totals: Totals = {}
+
+    def process(self, entry: Entry) -> None:
+        """Counts one entry."""
+        SumEntries().add_input(self._totals, entry)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Yields a count without an example, and examples without a count."""
+        for (kind, name), (count, examples) in self._totals.items():
+            yield GlobalWindows.windowed_value(Entry(kind, name, count))
+            yield from (GlobalWindows.windowed_value(Entry(kind, name, 0, example)) for example in examples)
 
 
 def counts_of(totals: str) -> dict[str, Any]:

@@ -1,16 +1,21 @@
-"""Transform: text-only records become vocabularies and records with ids, in two Beam pipelines.
+"""Transform: text-only records become vocabularies and records with ids, in one Beam pipeline.
 
     SPLIT-*.tfrecord.gz ─▶ CountTokens ─▶ TopTokens ─▶ Learn ─┬─▶ {source,target}.vocabulary.tsv       (split train)
                                                               └─▶ DrawSegmentations ─▶ *.segmentations.tsv
-    SPLIT-*.tfrecord.gz ─▶ EncodePairs ─▶ WriteShards ─▶ SPLIT-*.tfrecord.gz with ids                  (every split)
+    SPLIT-*.tfrecord.gz ─▶ EncodeFiles ─▶ SPLIT-*.tfrecord.gz with ids                                 (every split)
 
-The vocabularies reach the workers of the second pipeline as files, not as a side input: not every runner combines
-those. Segmentations are drawn where the configuration asks for subword regularisation, and used by training alone.
+Each file of records becomes a file of the same name with the same pairs in the same order, so nothing is shuffled but
+counts. Text is normalised already, by ExampleGen.
+
+Encoding begins when all vocabularies are written, and reads them from their files, not from a side input: not every
+runner combines those. A pipeline of its own would start all workers again. Segmentations are drawn where the
+configuration asks for subword regularisation, and used by training alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -21,9 +26,10 @@ from apache_beam.transforms.combiners import ToList
 from preprocessing.beam_run import run
 from preprocessing.counting import BATCH, CountTokens, TopTokens
 from preprocessing.errors import DataError
-from preprocessing.examples import TRAIN, Record, WriteShards, from_example, record_files, splits_of, to_example
+from preprocessing.examples import TRAIN, Record, from_example, record_files, splits_of, to_example
+from preprocessing.grouping import batches, shuffle_folder
 from preprocessing.learning import VocabularyOptions, write_vocabularies
-from preprocessing.records import read_records
+from preprocessing.records import read_records, write_records
 from preprocessing.segmentation_table import segmentation_file, segmentation_line, write_segmentations
 from preprocessing.subword_sampling import LONGEST_SAMPLED_WORD, WordSampler
 from preprocessing.text import SUBWORD_UNITS, TextConfig
@@ -62,11 +68,8 @@ class TransformOptions:
     segmentations: int = 32
     """How many segmentations of each word are drawn, where a side asks for that."""
 
-    shards: int = 1
-    """Over how many files the training pairs are spread; the other splits are one file each."""
-
     def __post_init__(self) -> None:
-        for name in ("max_words", "segmentations", "shards"):
+        for name in ("max_words", "segmentations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}")
         if self.joint and self.source != self.target:
@@ -96,31 +99,50 @@ def transform(
     files = {split: record_files(examples_dir, split) for split in splits_of(examples_dir)}
     if TRAIN not in files:
         raise DataError(f"{examples_dir}: expected records of split {TRAIN!r}, found none; run ExampleGen first")
-    counted = run(lambda pipeline: _build_vocabularies(pipeline, files[TRAIN], output_dir, options), beam_args)
-    sizes = {side: len(read_vocabulary(vocabulary_file(output_dir, side))) for side in SIDES}
-    encoded = run(lambda pipeline: _encode_splits(pipeline, files, output_dir, options), beam_args)
-    return {
-        "source_vocabulary_size": sizes["source"],
-        "target_vocabulary_size": sizes["target"],
-        **{name: counted.get(name, 0) + encoded.get(name, 0) for name in sorted({*counted, *encoded})},
-    }
+    with shuffle_folder(output_dir) as folder:
+        counters = run(lambda pipeline: _build(pipeline, files, output_dir, folder, options), beam_args)
+    sizes = {f"{side}_vocabulary_size": len(read_vocabulary(vocabulary_file(output_dir, side))) for side in SIDES}
+    return {**sizes, **counters}
+
+
+def _build(
+    pipeline: beam.Pipeline, files: dict[str, list[str]], output_dir: str, folder: str, options: TransformOptions
+) -> None:
+    learned = _build_vocabularies(pipeline, files[TRAIN], output_dir, folder, options)
+    _ = (
+        learned
+        | "Vocabularies" >> beam.Flatten()
+        | "Written" >> beam.Map(lambda _: (None, None))
+        | "AllWritten" >> beam.GroupByKey()
+        | "Files" >> beam.FlatMap(_files_of, files)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "EncodeFiles" >> beam.ParDo(EncodeFiles(output_dir, options))
+    )
 
 
 def _build_vocabularies(
-    pipeline: beam.Pipeline, files: Sequence[str], output_dir: str, options: TransformOptions
-) -> None:
-    pairs = pipeline | "ReadTrain" >> ReadPairRecords({TRAIN: files})
+    pipeline: beam.Pipeline, files: Sequence[str], output_dir: str, folder: str, options: TransformOptions
+) -> list[PCollection[list[TokenCount]]]:
+    """Of each vocabulary, what it was learned from, once its files are written."""
+    pairs = (
+        pipeline
+        | "TrainingFiles" >> beam.Create(files, reshuffle=False)
+        | "Spread" >> beam.Reshuffle()
+        | "ReadFile" >> beam.ParDo(_ReadBatches())
+    )
+    learned = []
     for sides in [SIDES] if options.joint else [(side,) for side in SIDES]:
         label, made = "+".join(sides), getattr(options, sides[0])
         # Rare words teach no subwords, but segmentations are drawn of them, too.
         kept = (options.max_words, 1) if made.text.unit in SUBWORD_UNITS else (made.max_size, made.min_count)
         top = (
             pairs
-            | f"Text/{label}" >> beam.FlatMap(_texts_of, sides).with_output_types(str)
-            | f"CountTokens/{label}" >> CountTokens(made.text)
+            | f"Text/{label}" >> beam.Map(_texts_of, sides)
+            | f"CountTokens/{label}" >> CountTokens(made.text, folder, len(files))
             | f"TopTokens/{label}" >> TopTokens(*kept)
             | f"Learn/{label}" >> beam.Map(_learn, output_dir, sides, made)
         )
+        learned.append(top)
         if made.samples:
             _ = (
                 top
@@ -131,23 +153,15 @@ def _build_vocabularies(
                 | f"Collect/{label}" >> ToList()
                 | f"WriteSegmentations/{label}" >> beam.Map(_write_segmentations, output_dir, sides)
             )
+    return learned
 
 
-def _encode_splits(
-    pipeline: beam.Pipeline, files: dict[str, list[str]], output_dir: str, options: TransformOptions
-) -> None:
-    encoded = (
-        pipeline
-        | "Read" >> ReadPairRecords(files)
-        | "Batch" >> beam.BatchElements(**BATCH)
-        | "EncodePairs" >> beam.ParDo(EncodePairs(output_dir, options)).with_outputs(*files)
-    )
-    for split in files:
-        _ = encoded[split] | f"Write/{split}" >> WriteShards(output_dir, split, options.shards if split == TRAIN else 1)
+def _files_of(_: object, files: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    return [(split, path) for split, paths in files.items() for path in paths]
 
 
-def _texts_of(pair: tuple[str, Record], sides: Sequence[str]) -> list[str]:
-    return [getattr(pair[1], side) for side in sides]
+def _texts_of(batch: Sequence[Record], sides: Sequence[str]) -> list[str]:
+    return [getattr(record, side) for side in sides for record in batch]
 
 
 def _learn(
@@ -228,48 +242,66 @@ class _ReadFile(beam.DoFn):
             yield split, from_example(serialized)
 
 
-class EncodePairs(beam.DoFn):
-    """Batches of (split, record) -> (key, serialized record with ids), tagged with the split.
+class _ReadBatches(beam.DoFn):
+    def __init__(self) -> None:
+        self._read = Metrics.counter(__name__, "pairs_read")
+
+    def process(self, path: str) -> Iterator[list[Record]]:
+        for batch in batches(read_records(path), BATCH):
+            self._read.inc(len(batch))
+            yield list(map(from_example, batch))
+
+
+class EncodeFiles(beam.DoFn):
+    """(split, path of a file of records) -> path of the file with ids.
+
+    Counters: ``pairs_read``, ``records_written_SPLIT``.
 
     Args:
-      vocabulary_dir: where the two vocabulary files lie.
+      output_dir: where the two vocabulary files lie, and the new files appear.
       options: how text becomes tokens.
     """
 
-    def __init__(self, vocabulary_dir: str, options: TransformOptions) -> None:
-        self._vocabulary_dir = vocabulary_dir
+    def __init__(self, output_dir: str, options: TransformOptions) -> None:
+        self._output_dir = output_dir
         self._options = options
-
-    def setup(self) -> None:
-        """Loads the vocabularies and traces the two graphs, once per worker."""
-        self._encode_source = self._encoder("source", self._options.source.text)
-        self._encode_target = self._encoder("target", self._options.target.text)
+        self._read = Metrics.counter(__name__, "pairs_read")
+        self._encoders: list[tf.types.experimental.PolymorphicFunction] = []
 
     def _encoder(self, side: str, config: TextConfig) -> tf.types.experimental.PolymorphicFunction:
-        processor = read_processor(self._vocabulary_dir, side, config)
+        processor = read_processor(self._output_dir, side, config)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def encode(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            normalized = processor.normalize(texts)
-            ids = processor.encode_normalized(normalized)
-            return normalized, ids.values, ids.row_splits
+        def encode(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            ids = processor.encode_normalized(texts)
+            return ids.values, ids.row_splits
 
         # The graph looks tables up but does not keep them alive.
         encode.processor = processor
         return encode
 
-    def process(self, batch: Sequence[tuple[str, Record]]) -> Iterator[Any]:  # TaggedOutput; Beam warns of it bare
-        """Two calls into TensorFlow for the whole batch."""
-        sources = self._encoded(self._encode_source, [record.source for _, record in batch])
-        targets = self._encoded(self._encode_target, [record.target for _, record in batch])
-        for (split, record), source, target in zip(batch, sources, targets, strict=True):
-            example = to_example(source[0], target[0], source[1], target[1], key=record.key, domain=record.domain)
-            yield beam.pvalue.TaggedOutput(split, (record.key, example))
+    def process(self, element: tuple[str, str]) -> Iterator[str]:
+        """Loads the vocabularies with the first file, which proves that they are written. One batch is in memory."""
+        split, path = element
+        if not self._encoders:
+            self._encoders = [self._encoder(side, getattr(self._options, side).text) for side in SIDES]
+        written = os.path.join(self._output_dir, os.path.basename(path))
+        count = write_records(written, self._encoded(read_records(path)))
+        Metrics.counter(__name__, f"records_written_{split}").inc(count)
+        yield written
 
-    @staticmethod
-    def _encoded(
-        encode: tf.types.experimental.PolymorphicFunction, texts: list[str]
-    ) -> Iterator[tuple[str, list[int]]]:
-        normalized, values, row_splits = (part.numpy().tolist() for part in encode(tf.constant(texts, tf.string)))
-        for index, text in enumerate(normalized):
-            yield text.decode(), values[row_splits[index] : row_splits[index + 1]]
+    def _encoded(self, serialized: Iterable[bytes]) -> Iterator[bytes]:
+        """Two calls into TensorFlow for a whole batch."""
+        for batch in batches(map(from_example, serialized), BATCH):
+            self._read.inc(len(batch))
+            sources = _ids(self._encoders[0], [record.source for record in batch])
+            targets = _ids(self._encoders[1], [record.target for record in batch])
+            for record, source_ids, target_ids in zip(batch, sources, targets, strict=True):
+                yield to_example(
+                    record.source, record.target, source_ids, target_ids, key=record.key, domain=record.domain
+                )
+
+
+def _ids(encode: tf.types.experimental.PolymorphicFunction, texts: list[str]) -> Iterator[list[int]]:
+    values, row_splits = (part.numpy().tolist() for part in encode(tf.constant(texts, tf.string)))
+    return (values[start:end] for start, end in itertools.pairwise(row_splits))

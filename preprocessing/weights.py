@@ -20,7 +20,11 @@ def copies_of(pair: Pair) -> int:
 
 
 def repeat(pair: Pair, copies: int) -> Iterator[Pair]:
-    """Yields a pair so many times, each with a key of its own: "00000-a.de:000000017", "00000-a.de#2:000000017"."""
-    file, _, line = pair.key.rpartition(":")
+    """Yields a pair so many times, each with a key of its own: "00000-a.de:000000017", "00000-a.de:000000017#2"."""
     for number in range(1, copies + 1):
-        yield pair if number == 1 else pair._replace(key=f"{file}#{number}:{line}")
+        yield pair if number == 1 else pair._replace(key=f"{pair.key}#{number}")
+
+
+def is_copy(key: str) -> bool:
+    """Whether a record is not the first of those that `repeat` made."""
+    return "#" in key.rpartition(":")[2]

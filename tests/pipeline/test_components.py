@@ -47,7 +47,7 @@ def test_inputs_come_first():
     ("override", "components"),
     [
         ("data.dates.count=10", ["ExampleGen"]),
-        ("data.shards=2", ["ExampleGen", "Transform"]),
+        ("data.shards=2", ["ExampleGen"]),
         ("filters.drop_duplicates=exact", ["ExampleGen"]),
         ("source.min_count=7", ["Transform", "Trainer", "Evaluator", "Exporter"]),
         ("source.lowercase=false", [name for name in NAMES if name not in UNTOUCHED]),

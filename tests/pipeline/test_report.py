@@ -68,7 +68,9 @@ def test_figures_with_track_and_signature(artifacts):
 
 
 def test_interval_slices_and_verdict(artifacts):
-    text = final_report(load("dates", ["evaluation.bless_metric=exact_match"]), artifacts, ["dates"])
+    text = final_report(
+        load("dates", ["evaluation.bless_metric=exact_match"]), artifacts, ["dates"], Path("report.html")
+    )
     assert (
         "exact match: 68.50 % to 73.21 % (95 % interval)\n"
         "  by length of source  1-8: 80.00 % (1,150)  9-12: 60.50 % (2,000)\n\n"

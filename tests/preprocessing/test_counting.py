@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import apache_beam as beam
+import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,12 +26,13 @@ def test_equal_counts_stand_in_the_order_of_their_bytes():
     assert [token for token, _ in by_frequency(counts)] == ["a", " ", "b", "漢", "\uffed.", "\U0001f468"]
 
 
-def test_tokens_are_counted_and_ranked():
-    texts = ["B a a .", "a, b", "", "<pad> c"]
+@pytest.mark.parametrize("held_tokens", [1, 1000])
+def test_tokens_are_counted_and_ranked(tmp_path, held_tokens):
+    batches = [["b a a .", "a, b"], ["", "<pad> c"]]
     counts = {"a": 3, "b": 2, ".": 1, "\uffed,": 1, "<\uffed": 1, "pad": 1, "\uffed>": 1, "c": 1}
 
     def build(pipeline):
-        counted = pipeline | beam.Create(texts) | CountTokens(TextConfig())
+        counted = pipeline | beam.Create(batches) | CountTokens(TextConfig(), str(tmp_path), 3, held_tokens)
         assert_that(counted, equal_to(list(counts.items())), label="counts")
         top = counted | TopTokens(5, 1)
         assert_that(top, equal_to([expected_top(counts.items(), 5)]), label="top")
@@ -40,9 +42,10 @@ def test_tokens_are_counted_and_ranked():
     assert run(build)["tokens_counted"] == sum(counts.values())
 
 
-def test_nothing_gives_an_empty_list():
+def test_nothing_gives_an_empty_list(tmp_path):
     def build(pipeline):
-        top = pipeline | beam.Create([], reshuffle=False) | CountTokens(TextConfig()) | TopTokens(5, 1)
+        counted = pipeline | beam.Create([], reshuffle=False) | CountTokens(TextConfig(), str(tmp_path), 2)
+        top = counted | TopTokens(5, 1)
         assert_that(top, equal_to([[]]))
 
     run(build)

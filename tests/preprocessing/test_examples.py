@@ -20,6 +20,7 @@ from preprocessing.examples import (
     splits_of,
     to_example,
 )
+from preprocessing.grouping import shuffle_folder
 from preprocessing.records import read_records
 
 
@@ -48,8 +49,10 @@ def test_a_foreign_record_is_refused(serialized):
 
 
 def write(directory, split, keys, num_shards, beam_args=()):
-    records = [(key, f"record {key}".encode()) for key in keys]
-    run(lambda pipeline: pipeline | beam.Create(records) | WriteShards(str(directory), split, num_shards), beam_args)
+    records = [(split, key, f"record {key}".encode()) for key in keys]
+    with shuffle_folder(str(directory)) as folder:
+        shards = WriteShards(str(directory), {split: num_shards}, folder)
+        run(lambda pipeline: pipeline | beam.Create(records) | shards, beam_args)
     return {name: (directory / name).read_bytes() for name in sorted(os.listdir(directory))}
 
 
@@ -82,14 +85,20 @@ def test_every_shard_exists_even_if_empty(tmp_path):
 
 
 def test_records_are_counted(tmp_path):
-    metrics = run(lambda pipeline: pipeline | beam.Create([("a:1", b"x")]) | WriteShards(str(tmp_path), "test", 1))
-    assert metrics == {"records_written_test": 1}
+    records = [("test", "a:1", b"x"), ("train", "a:2", b"y"), ("train", "a:3", b"z")]
+    shards = WriteShards(str(tmp_path), {"train": 2, "test": 1}, str(tmp_path / "shuffle"))
+    metrics = run(lambda pipeline: pipeline | beam.Create(records) | shards)
+    assert metrics == {"records_written_test": 1, "records_written_train": 2}
+    assert {split: len(record_files(str(tmp_path), split)) for split in splits_of(str(tmp_path))} == {
+        "test": 1,
+        "train": 2,
+    }
 
 
 def test_wrong_numbers_of_shards_are_refused():
     for split, number in (("train", 0), ("test", 2)):
-        with pytest.raises(ValueError, match="num_shards"):
-            WriteShards("x", split, number)
+        with pytest.raises(ValueError, match="shards must be at least 1"):
+            WriteShards("x", {split: number}, "y")
 
 
 def test_missing_shards_are_noticed(tmp_path):

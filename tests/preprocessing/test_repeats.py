@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from preprocessing.beam_run import run
 from preprocessing.examples import Record
 from preprocessing.findings import Example, place, shorten
-from preprocessing.repeats import OVERLAP, PAIRS, SOURCES, CountPerSplit, CountRepeats, SumRepeats, _digests
+from preprocessing.repeats import OVERLAP, PAIRS, SOURCES, CountRepeats, SumRepeats, _digests, count_per_split
 
 SPLITS = ("train", "validation", "test")
 
@@ -68,28 +68,30 @@ def test_counts_are_those_of_sets_in_any_order(rows, chance):
     for element in elements:
         for digest, located in _digests(element):
             grouped[digest].append(located)
-    counted = [(digest, merged(CountPerSplit(), found, chance)) for digest, found in grouped.items()]
+    counted = [count_per_split((digest, chance.sample(found, len(found)))) for digest, found in grouped.items()]
     assert shown(merged(SumRepeats(), counted, chance)) == by_sets(elements)
 
 
-def test_on_beam():
+def test_on_beam(tmp_path):
     chance = random.Random(1)
     elements = [
         (chance.choice(SPLITS), record(line, chance.choice("abcdefgh") * 100, chance.choice("xy")))
         for line in range(60)
     ]
     expected = by_sets(elements)
+    copies = [(split, item._replace(key=f"{item.key}#2")) for split, item in elements]  # by a corpus's weight
     assert {kind[0] for kind in expected} == {PAIRS, SOURCES, OVERLAP}
     run(
         lambda pipeline: assert_that(
-            pipeline | beam.Create(elements) | CountRepeats() | beam.Map(shown), equal_to([expected])
+            pipeline | beam.Create(elements + copies) | CountRepeats(str(tmp_path), 3) | beam.Map(shown),
+            equal_to([expected]),
         )
     )
 
 
 def test_places_and_shortened_texts():
     assert place("00002-train.de.gz:000000017") == ("train.de.gz", 17)
-    assert place("f:7") == ("f", 7)
+    assert place("f:7") == place("f:7#2") == ("f", 7)
     assert place("my-file") == ("my-file", 0) or place("x:y") == ("x", 0)
     assert shorten("a" * 80) == "a" * 80 and shorten("a" * 81) == "a" * 79 + "…"
     assert Example("b", "", "") > Example("a", "z", "z")

@@ -1,6 +1,6 @@
 """Transform: the right ids, and the same bytes whoever did the work."""
 
-import random
+import os
 from pathlib import Path
 
 import pytest
@@ -12,30 +12,28 @@ from preprocessing.records import read_records, write_records
 from preprocessing.special_tokens import SPECIAL_TOKENS
 from preprocessing.text import TextConfig
 from preprocessing.transform import TransformOptions, transform
-from preprocessing.vocabulary import read_vocabulary, vocabulary_file
+from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 
 OPTIONS = TransformOptions(
     source=VocabularyOptions(text=TextConfig(), min_count=2, max_size=50),
     target=VocabularyOptions(text=TextConfig(unit="character")),
-    shards=3,
 )
 CORPUS = {
-    "train": [(f"Wort{line % 60} und wort{line % 7} .", f"word{line % 60}!") for line in range(400)],
+    "train": [(f"wort{line % 60} und wort{line % 7} .", f"word{line % 60}!") for line in range(400)],
     "validation": [(f"wort{line} niegesehen", "ẑ word") for line in range(11)],
     "test": [("", "x")],
 }
 
 
-def write_corpus(directory, corpus, shards=1, chance=None):
-    """Stores a corpus as ExampleGen would, or shuffled over several files."""
+def write_corpus(directory, corpus, shards=3):
+    """Stores a corpus as ExampleGen would."""
     directory.mkdir()
     for split, pairs in corpus.items():
         records = [to_example(source, target, key=f"{split}.de:{line}") for line, (source, target) in enumerate(pairs)]
-        if chance is not None:
-            chance.shuffle(records)
-        for shard in range(shards):
-            name = f"{split}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
-            write_records(str(directory / name), records[shard::shards])
+        files = shards if split == "train" else 1
+        for shard in range(files):
+            name = f"{split}-{shard:05d}-of-{files:05d}.tfrecord.gz"
+            write_records(str(directory / name), records[shard::files])
     return str(directory)
 
 
@@ -52,7 +50,7 @@ def transformed(tmp_path_factory):
 
 
 def test_ids_follow_from_the_vocabularies(transformed):
-    _, output, returned = transformed
+    examples, output, returned = transformed
     source = read_vocabulary(vocabulary_file(output, "source"))
     target = read_vocabulary(vocabulary_file(output, "target"))
     assert source[: len(SPECIAL_TOKENS) + 2] == [*SPECIAL_TOKENS, ".", "und"]
@@ -61,42 +59,41 @@ def test_ids_follow_from_the_vocabularies(transformed):
     assert returned["target_vocabulary_size"] == len(target)
     assert returned["records_written_train"] == 400
     assert returned["pairs_read"] == 400 + 412
-    seen = []
-    for split, pairs in CORPUS.items():
-        for path in record_files(output, split):
-            for record in map(from_example, read_records(path)):
-                line = int(record.key.rpartition(":")[2])
-                words = pairs[line][0].lower()
-                assert record.source == words
-                assert record.target == pairs[line][1].lower()
-                assert record.source_ids == [source.index(word) if word in source else 1 for word in words.split()]
+    for split in CORPUS:
+        for path in record_files(examples, split):
+            encoded = [from_example(record) for record in read_records(os.path.join(output, os.path.basename(path)))]
+            plain = [from_example(record) for record in read_records(path)]
+            assert [record[:3] for record in encoded] == [record[:3] for record in plain], "same file, same place"
+            for record in encoded:
+                words = record.source.split()
+                assert record.source_ids == [source.index(word) if word in source else 1 for word in words]
                 assert record.target_ids == [target.index(c) if c in target else 1 for c in record.target]
-                seen.append(record.key)
-    assert sorted(seen) == sorted(f"{split}.de:{line}" for split, pairs in CORPUS.items() for line in range(len(pairs)))
-    validation = [from_example(record) for record in read_records(record_files(output, "validation")[0])]
-    assert [record.key for record in validation] == [f"validation.de:{line}" for line in range(11)]
+    assert sorted(os.listdir(output)) == sorted(
+        [*os.listdir(examples), "source.vocabulary.tsv", "target.vocabulary.tsv"]
+    )
 
 
-def test_shuffled_input_in_other_shards_gives_the_same_bytes(transformed, tmp_path):
-    _, output, _ = transformed
-    examples = write_corpus(tmp_path / "examples", CORPUS, shards=5, chance=random.Random(3))
-    transform(examples, str(tmp_path / "out"), OPTIONS)
-    assert content(str(tmp_path / "out")) == content(output)
-
-
-def test_four_worker_processes_give_the_same_bytes(transformed, tmp_path):
-    _, output, _ = transformed
-    examples = write_corpus(tmp_path / "examples", CORPUS, shards=4, chance=random.Random(4))
-    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=4"]
+@pytest.mark.parametrize("mode", ["multi_processing", "multi_threading"])
+def test_several_workers_give_the_same_bytes(transformed, tmp_path, mode):
+    examples, output, _ = transformed
+    workers = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
     transform(examples, str(tmp_path / "out"), OPTIONS, workers)
     assert content(str(tmp_path / "out")) == content(output)
+
+
+def test_other_files_of_the_same_pairs_give_the_same_vocabularies(transformed, tmp_path):
+    _, output, _ = transformed
+    examples = write_corpus(tmp_path / "examples", {**CORPUS, "train": CORPUS["train"][::-1]}, shards=5)
+    transform(examples, str(tmp_path / "out"), OPTIONS)
+    for side in SIDES:
+        name = vocabulary_file("", side)
+        assert content(tmp_path / "out")[name] == content(output)[name]
 
 
 SUBWORDS = TransformOptions(
     source=VocabularyOptions(text=TextConfig(unit="unigram"), max_size=60, sampling_alpha=0.3),
     target=VocabularyOptions(text=TextConfig(unit="bpe"), min_count=2, max_size=40, bpe_dropout=0.2),
     segmentations=8,
-    shards=2,
 )
 
 
@@ -106,9 +103,8 @@ def test_subwords_and_their_segmentations_are_the_same_whoever_did_the_work(tmp_
     expected = content(tmp_path / "out")
     for side in ("source", "target"):
         assert {f"{side}.vocabulary.tsv", f"{side}.sentencepiece.model", f"{side}.segmentations.tsv"} <= expected.keys()
-    shuffled = write_corpus(tmp_path / "shuffled", CORPUS, shards=4, chance=random.Random(5))
     workers = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
-    transform(shuffled, str(tmp_path / "again"), SUBWORDS, workers)
+    transform(examples, str(tmp_path / "again"), SUBWORDS, workers)
     assert content(tmp_path / "again") == expected
     # Segmentations are drawn of every word of the training split, of those too rare to learn from, too.
     words = {word for _, target in CORPUS["train"] for word in target.lower().split()}
@@ -161,7 +157,7 @@ def test_without_training_records_nothing_starts(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["max_words", "segmentations", "shards"])
+@pytest.mark.parametrize("name", ["max_words", "segmentations"])
 def test_options_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1; received 0"):
         TransformOptions(source=OPTIONS.source, target=OPTIONS.source, **{name: 0})

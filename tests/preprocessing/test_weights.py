@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from preprocessing.corpora import Tsv
 from preprocessing.reading import Pair
-from preprocessing.weights import copies_of, repeat
+from preprocessing.weights import copies_of, is_copy, repeat
 
 
 def pair(number: int, weight: float, split: str = "train") -> Pair:
@@ -34,9 +34,10 @@ def test_copies_have_keys_of_their_own() -> None:
     found = list(repeat(pair(17, 3.0), 3))
     assert [one.key for one in found] == [
         "00000-a.de:000000017",
-        "00000-a.de#2:000000017",
-        "00000-a.de#3:000000017",
+        "00000-a.de:000000017#2",
+        "00000-a.de:000000017#3",
     ]
+    assert [is_copy(one.key) for one in found] == [False, True, True] and not is_copy("00000-a#2.de:000000017")
     assert {one._replace(key="") for one in found} == {pair(17, 3.0)._replace(key="")}
     assert list(repeat(pair(17, 0.5), 0)) == []
 
