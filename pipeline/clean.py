@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import artifacts
+from pipeline.blessing import BASELINE
 from pipeline.components import CHECKPOINTS, is_published, published_in
 from pipeline.lineage import of_artifact
 from pipeline.locks import tried
@@ -60,7 +61,8 @@ def clean(
         root: folder of the run.
         dry_run: whether everything stays and is only judged.
         used: ids of the artifacts of a configuration, made or not: others are removed, too, but for the ancestry of the
-            newest pushed model. None: of complete artifacts none is removed, nor of trainings that can go on.
+            newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
+            removed, nor of trainings that can go on.
         servable: folder of the published versions, if there is one.
     """
     verdicts = []
@@ -100,10 +102,10 @@ def _decide(suspect: _Suspect, dry_run: bool) -> Verdict | None:
 
 
 def _in_root(root: Path, used: Collection[str] | None) -> Iterator[_Suspect]:
-    pushed = {} if used is None else _pushed(root)
+    kept = {} if used is None else _compared(root, used) | _made_of(root)
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         for path, artifact_id in _matching(folder, _ARTIFACT):
-            yield _Suspect(path, _lock_of(folder, artifact_id), partial(_judge_artifact, path, used, pushed))
+            yield _Suspect(path, _lock_of(folder, artifact_id), partial(_judge_artifact, path, used, kept))
         for path, artifact_id in _matching(folder, _ASIDE):
             yield _Suspect(path, _lock_of(folder, artifact_id), lambda: (True, _UNFINISHED))
         for path, artifact_id in _matching(folder / artifacts.RERUN, _AGAIN):
@@ -120,7 +122,7 @@ def _in_servable(servable: Path | None) -> Iterator[_Suspect]:
         yield _Suspect(path, lock if lock.exists() else None, partial(_judge_quiet, path))
 
 
-def _judge_artifact(path: Path, used: Collection[str] | None, pushed: Mapping[str, Path]) -> tuple[bool, str] | None:
+def _judge_artifact(path: Path, used: Collection[str] | None, kept: Mapping[str, str]) -> tuple[bool, str] | None:
     complete = (path / artifacts.MANIFEST).exists()
     if complete and (used is None or path.name in used):
         return None
@@ -128,8 +130,8 @@ def _judge_artifact(path: Path, used: Collection[str] | None, pushed: Mapping[st
         if (used is None or path.name in used) and _can_go_on(path):
             return False, "the next run goes on from its checkpoints"
         return True, _UNFINISHED
-    if path.name in pushed:
-        return False, f"{pushed[path.name]} was made of it"
+    if path.name in kept:
+        return False, kept[path.name]
     return True, "the configuration does not use it"
 
 
@@ -147,14 +149,21 @@ def _can_go_on(path: Path) -> bool:
     return any((path / CHECKPOINTS).glob("*"))
 
 
-def _pushed(root: Path) -> dict[str, Path]:
-    """Id of what the newest published version of each servable was made of to that version's folder."""
+def _compared(root: Path, used: Collection[str]) -> dict[str, str]:
+    """Ids of the evaluations that the models in use were compared with: without them, these would be judged anew."""
+    verdicts = [artifact for artifact in artifacts.find_all(root, "ModelValidator") if artifact.id in used]
+    baselines = [verdict.manifest.inputs[BASELINE].id for verdict in verdicts if BASELINE in verdict.manifest.inputs]
+    return dict.fromkeys(baselines, "the model in use was compared with it")
+
+
+def _made_of(root: Path) -> dict[str, str]:
+    """Ids of what the newest published version of each servable was made of."""
     newest: dict[Path, Path] = {}
-    ids: dict[str, Path] = {}
+    ids: dict[str, str] = {}
     for artifact in artifacts.find_all(root, "Pusher"):
         version = published_in(artifact.path)
         if is_published(artifact.path) and newest.setdefault(version.parent, version) == version:
-            ids.update({node.id: version for node in of_artifact(artifact).nodes.values()})
+            ids.update({node.id: f"{version} was made of it" for node in of_artifact(artifact).nodes.values()})
     return ids
 
 

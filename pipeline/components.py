@@ -283,6 +283,7 @@ def _model_validator(config: Config) -> Component:
     return Component(
         name="ModelValidator",
         version=1,
+        packages=exactly("sacrebleu", "rapidfuzz"),  # it scores once more
         inputs=("Evaluator",),
         parameters={
             "name": config.name,

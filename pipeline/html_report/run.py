@@ -35,6 +35,15 @@ class Run:
         path = self.file(key, name)
         return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
+    def left_behind(self, key: str, name: str) -> Any:
+        """The content of a JSON file of the execution that is called for but failed; None if there is none."""
+        roots = [state.artifact.path.parents[1] for state in self.states if state.artifact is not None]
+        for state in self.states:
+            if state.component == key and state.state in ("missing", "outdated") and roots and len(state.ids) == 1:
+                path = roots[0] / key / state.ids[0] / name
+                return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return None
+
 
 def anchor(artifact: Artifact) -> str:
     """What links to an artifact's row lead to."""

@@ -1,6 +1,7 @@
 """The page is well formed, shows what the artifacts hold, and never takes their text for markup."""
 
 import dataclasses
+import json
 import re
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.artifacts import find_all
+from pipeline.config import load
 from pipeline.html_report.blocks import Table
 from pipeline.html_report.lineage import duration
 from pipeline.html_report.page import _environment, page, write_page
@@ -17,7 +19,7 @@ from pipeline.html_report.run import Run
 from pipeline.html_report.sentences import Translation, best_and_worst, ranked
 from pipeline.html_report.svg import visible
 from pipeline.plan import State
-from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG
+from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root
 
 BLOCKS = _environment().from_string('{% from "blocks.html" import show %}{{ show(blocks) }}')
 
@@ -222,3 +224,17 @@ def test_durations(seconds, said):
 
 def test_tokens_longer_than_their_place_are_shortened(html):
     assert LONG in html and re.search(r">Donaudampfsch…</text>", html) and len(ATTENTION[0]["source_tokens"]) == 42
+
+
+def test_checks_of_a_corpus_that_failed(tmp_path):
+    root = Root(tmp_path)
+    root.publish("ExampleGen", {"counts.json": {"read": 9, "repeated": 0, "kept": {"train": 9}, "dropped": {}}})
+    check = {"check": "untranslated", "split": "train", "value": 0.7, "limit": 0.2, "verdict": "anomaly", "key": "max"}
+    folder = tmp_path / "ExampleValidator" / "0123456789ab"
+    failed = State("ExampleValidator", "missing", None, ids=(folder.name,))
+    assert "All checks" not in page(Run(load("dates"), [*root.states, failed]))
+    folder.mkdir(parents=True)
+    (folder / "anomalies.json").write_text(json.dumps({"anomalies": 1, "checks": [check]}))
+    document = Document(page(Run(load("dates"), [*root.states, failed])))
+    assert ["untranslated", "train", "0.7", "0.2", "failed", "validation.max"] in document.rows
+    assert "1 checks: 1 failed." in "".join(document.text)
