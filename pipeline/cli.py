@@ -8,12 +8,10 @@ import argparse
 import difflib
 import importlib.metadata
 import io
-import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NoReturn
 
 from pipeline.commands import COMMANDS as MODEL_COMMANDS
@@ -21,7 +19,7 @@ from pipeline.commands import Command
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
 from pipeline.lineage_commands import LINEAGE_COMMANDS
-from pipeline.quiet import set_environment, tensorflow_error
+from pipeline.quiet import logging_to_stderr, set_environment, tensorflow_error
 from pipeline.serving_commands import SERVING_COMMANDS
 from pipeline.sweep_command import SWEEP_COMMANDS
 from preprocessing.errors import DataError
@@ -54,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     set_environment()
-    with _logging_to_stderr():
+    with logging_to_stderr():
         try:
             _dispatch(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()
@@ -148,29 +146,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
-
-
-@contextmanager
-def _logging_to_stderr() -> Iterator[None]:
-    """Our own log at level INFO; of other libraries' logs only errors."""
-    ours, everything = logging.getLogger("heliograph"), logging.getLogger()
-    handlers = []
-    for logger, level in ((ours, logging.INFO), (everything, logging.ERROR)):
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setLevel(level)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        handlers.append((logger, handler))
-    previous = ours.level, ours.propagate
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    try:
-        yield
-    finally:
-        ours.setLevel(previous[0])
-        ours.propagate = previous[1]
-        for logger, handler in handlers:
-            logger.removeHandler(handler)
 
 
 def _complain(kind: str, message: str) -> None:

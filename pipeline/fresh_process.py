@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.quiet import load_tensorflow
+from pipeline.quiet import load_tensorflow, logging_to_stderr
 
 
 def call(module: str, function: str, *arguments: Any) -> Any:
-    """What a function returns that is called in a new process, with TensorFlow loaded; the call ends with this process.
+    """What a function returns that is called in a new process, with TensorFlow and our log; it ends with this one.
 
     Args:
         module: name of the function's module.
@@ -51,11 +51,12 @@ def call(module: str, function: str, *arguments: Any) -> Any:
 def _work(sending: Connection, module: str, function: str, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    load_tensorflow()
-    try:
-        outcome = {"result": getattr(importlib.import_module(module), function)(*arguments)}
-    except Exception as error:
-        outcome = {"error": _sendable(error)}
+    with logging_to_stderr():
+        load_tensorflow()
+        try:
+            outcome = {"result": getattr(importlib.import_module(module), function)(*arguments)}
+        except Exception as error:
+            outcome = {"error": _sendable(error)}
     sending.send(outcome)
 
 

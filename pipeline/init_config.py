@@ -22,7 +22,7 @@ def add_init_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="+",
-        help="SOURCE TARGET, line-aligned text, or one file of lines source<TAB>target; may be gzipped",
+        help="SOURCE TARGET, line-aligned text, or a file of lines source<TAB>target; .gz, .bz2, .zst or plain",
     )
 
 

@@ -1,4 +1,4 @@
-"""Starting TensorFlow without its start-up chatter, so that standard error belongs to progress and errors."""
+"""What reaches standard error, which belongs to progress and errors: our log, and no chatter of other libraries."""
 
 import logging
 import os
@@ -67,3 +67,26 @@ def filtered_stderr() -> Iterator[None]:
             held_back.seek(0)
             lines = held_back.read().splitlines(keepends=True)
             os.write(2, b"".join(line for line in lines if not _CHATTER.match(line)))
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Our own log at level INFO; of other libraries' logs only errors."""
+    ours, everything = logging.getLogger("heliograph"), logging.getLogger()
+    handlers = []
+    for logger, level in ((ours, logging.INFO), (everything, logging.ERROR)):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(level)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        handlers.append((logger, handler))
+    previous = ours.level, ours.propagate
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    try:
+        yield
+    finally:
+        ours.setLevel(previous[0])
+        ours.propagate = previous[1]
+        for logger, handler in handlers:
+            logger.removeHandler(handler)

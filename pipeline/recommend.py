@@ -47,6 +47,13 @@ def recommend(survey: Survey) -> Sections:
         ],
         "search": _search(survey, units),
         "evaluation": [],
+        "serving": [
+            Choice(
+                "push_to",
+                "models",
+                "the run's model appears there when it is blessed and proved; TF Serving watches it",
+            )
+        ],
     }
     if joint:
         # One vocabulary needs one section of options.

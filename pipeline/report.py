@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.components import LOGS, trainer_keys
+from pipeline.components import LOGS, published_in, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
 from pipeline.figures import FIGURES, shown
@@ -43,14 +43,18 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     exported = artifacts["Exporter"].path / config.name
     version = newest_version(exported)
     trained = [artifacts[key].path for key in trainer_keys(config)]
-    logs = _short(trained[0] / LOGS if len(trained) == 1 else trained[0].parent)
+    logs = trained[0] / LOGS if len(trained) == 1 else trained[0].parent
+    places = {"SavedModel": version}
+    if "Pusher" in artifacts:
+        places["Published"] = published_in(artifacts["Pusher"].path)
+    places |= {"Report": page, "TensorBoard": logs}
     sections = [
         _scores(config, evaluation),
         _slices(config, evaluation),
         blessing(artifacts["ModelValidator"]),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
-        f"SavedModel   {_short(version)}\nReport       {_short(page)}\nTensorBoard  {logs}",
-        _next_commands(config, artifacts, arguments, logs),
+        "\n".join(f"{name:<11}  {_short(path)}" for name, path in places.items()),
+        _next_commands(config, artifacts, arguments, _short(logs)),
     ]
     return "\n\n".join(section for section in sections if section)
 

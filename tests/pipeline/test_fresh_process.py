@@ -19,10 +19,11 @@ def without_tensorflow(monkeypatch, tmp_path):
         "class config:\n    list_physical_devices = staticmethod(lambda: [])\nclass errors:\n    OpError = ()\n"
     )
     (tmp_path / "work.py").write_text(
-        "import os, pathlib, sys, time\n"
+        "import logging, os, pathlib, sys, time\n"
         "from preprocessing.errors import DataError\n"
         "class Odd(Exception):\n    def __init__(self, a, b): super().__init__(f'{a} {b}')\n"
         "def process(): return os.getpid()\n"
+        "def tell():\n    logging.getLogger('heliograph.work').info('progress')\n    logging.warning('chatter')\n"
         "def fail(text): raise DataError(text)\n"
         "def odd(): raise Odd(1, lambda: 2)\n"
         "def end(code): os._exit(code)\n"
@@ -42,6 +43,11 @@ def test_it_returns_or_raises_what_the_function_does():
         call("work", "odd")
     with pytest.raises(RuntimeError, match="end: its process ended with exit code 3"):
         call("work", "end", 3)
+
+
+def test_its_log_is_ours_alone(capfd):
+    call("work", "tell")
+    assert capfd.readouterr().err == "progress\n"
 
 
 def test_it_ends_with_its_parent(tmp_path):

@@ -1,5 +1,6 @@
 """`heliograph init`: whatever the files, the configuration is valid; and a model can be trained with it."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def test_two_files_to_a_model_in_two_commands(folder, capsys):
     assert len(err.splitlines()) == 3 and "heliograph run my.toml" in err and "pairs; source: " in err
     (folder / "my.toml").write_text(out)
     assert load("my.toml").data.source == str(folder / "words.txt")
+    # A page, and a model that is blessed and pushed; smaller than recommended, for the time.
     smaller = {
         "model.hidden_size": 16,
         "model.encoder_hidden_size": 8,
@@ -116,8 +118,11 @@ def test_two_files_to_a_model_in_two_commands(folder, capsys):
         "training.warmup_steps": 0,
     }
     overrides = [f"--set={key}={value}" for key, value in smaller.items()]
-    assert cli.main(["train", "my.toml", *overrides]) == 0
-    assert list(folder.glob("runs/my/Trainer/*/manifest.json"))
+    assert cli.main(["run", "my.toml", *overrides]) == 0
+    report = capsys.readouterr().out
+    for line in ("^blessed: ", "^Published    models/my/1$", "^Report       runs/my/report.html$"):
+        assert re.search(line, report, re.MULTILINE), report
+    assert (folder / "runs" / "my" / "report.html").is_file() and (folder / "models/my/1/saved_model.pb").is_file()
 
 
 @pytest.mark.parametrize(
