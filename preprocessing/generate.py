@@ -68,7 +68,7 @@ class GenerateOptions:
     shards: int = 8
     max_error_share: float = 0.05
     max_line_bytes: int = 1 << 16
-    block_bytes: int = 64 << 20
+    block_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
         """Checks the numbers."""

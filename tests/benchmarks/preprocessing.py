@@ -4,9 +4,9 @@
         [--sizes 100000,1000000] [--workers 1,2]
 
 The corpus of a size is written by `preprocessing_corpus.py`, a plain pair of files. Every row is measured in processes
-of its own (`preprocessing_stages.py`): one worker is a run without Beam options, in one process; more are
-`--direct_running_mode=multi_processing`, the process that runs the pipeline beside them. Imports of that process are
-not counted, but the workers' are: every pipeline starts its own.
+of its own (`preprocessing_stages.py`). *heliograph* runs with `--direct_running_mode=multi_processing`: so many worker
+processes, and the process that runs the pipeline beside them; imports of that process are not counted, but the workers'
+are, for every pipeline starts its own. *heliograph_in_process* is a run without Beam options.
 
 *python_loop* does the same work in one process without Beam, and *fairseq_style* the least that training needs: text
 that is tokens already to a vocabulary and ids. Memory is the peak of the resident set of the largest process
@@ -29,7 +29,8 @@ from tests.benchmarks.process_memory import MemoryWatch
 
 PAIRS_PER_SHARD = 50_000
 FEWEST_SHARDS = 8
-PEERS = ("python_loop", "fairseq_style")
+IN_PROCESS = "_in_process"
+PEERS = (f"heliograph{IN_PROCESS}", "python_loop", "fairseq_style")
 
 
 def main() -> None:
@@ -65,11 +66,11 @@ def measure(system: str, pairs: int, workers: int, corpus: tuple[Path, Path], ou
     output.mkdir()
     several = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     job = {
-        "system": system,
+        "system": system.removesuffix(IN_PROCESS),
         "corpus": [str(path) for path in corpus],
         "output": str(output / "out"),
         "shards": max(FEWEST_SHARDS, pairs // PAIRS_PER_SHARD),
-        "beam_args": several if workers > 1 else [],
+        "beam_args": [] if system.endswith(IN_PROCESS) else several,
     }
     (output / "job.json").write_text(json.dumps(job), encoding="utf-8")
     root = Path(__file__).resolve().parents[2]  # where `python -m tests...` and Beam's workers find the code
@@ -144,8 +145,10 @@ def print_summary(rows: list[dict[str, Any]]) -> None:
                 f"{name} {one['stages'][name]['seconds'] / stage['seconds']:.2f}"
                 for name, stage in row["stages"].items()
             )
-            same = "identical bytes" if one["sha256"] == row["sha256"] else "OTHER BYTES"
-            print(f"{pairs:,} pairs, {workers} workers: times as fast as one: {gains}; {same}")
+            print(f"{pairs:,} pairs, {workers} workers: times as fast as one: {gains}")
+    for pairs in sorted({pairs for pairs, _ in ours}):
+        bytes_of = {row["sha256"] for row in rows if row["pairs"] == pairs and row["system"].startswith("heliograph")}
+        print(f"{pairs:,} pairs: {'identical bytes' if len(bytes_of) == 1 else 'OTHER BYTES'} of all runs")
     if ours:
         pairs, workers = max(ours)
         speed = ours[pairs, workers]["pairs_per_second"]
