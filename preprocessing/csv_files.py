@@ -1,6 +1,7 @@
 """CSV files as a corpus: two columns of a table, quoted as spreadsheets do."""
 
 import csv
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,25 +82,44 @@ class _TooLongError(Exception):
 
 
 class _Lines:
-    """What `csv.reader` reads, row by row, bounded."""
+    """What `csv.reader` reads, row by row, bounded; lines that were read in vain can be read again."""
 
     def __init__(self, lines: Iterator[Line], max_row_bytes: int) -> None:
         self.number = 0
         self._lines = lines
         self._limit = max_row_bytes
         self._left = max_row_bytes
+        self._row: list[Line] = []
+        self._again: deque[Line] = deque()
 
     def begin_row(self) -> int:
         """Number of the line that the next row begins on."""
-        self._left = self._limit
+        self._row, self._left = [], self._limit
         return self.number + 1
+
+    def retry(self) -> None:
+        """Gives all lines of the row again but the first, which is at fault."""
+        again = self._row[1:]
+        self._again.extendleft(reversed(again))
+        self.number -= len(again)
+
+    @property
+    def retried(self) -> bool:
+        """Whether lines that were read in vain are still to come."""
+        return bool(self._again)
+
+    @property
+    def quotes(self) -> int:
+        """How many quotes the row's lines hold."""
+        return sum(line.text.count(b'"') for line in self._row)
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = self._again.popleft() if self._again else next(self._lines)
         self.number += 1
+        self._row.append(line)
         self._left -= len(line.text)
         if line.too_long or self._left < 0:
             raise _TooLongError
@@ -108,19 +128,24 @@ class _Lines:
 
 
 def _records(path: str, delimiter: str, max_line_bytes: int) -> Iterator[tuple[int, list[str] | Reason]]:
-    """Yields the first line of each row and its fields, or why there are none; goes on with the next line."""
+    """Yields the first line of each row and its fields, or why there are none.
+
+    A quote that is never closed takes in all lines behind it, until there are too many. Then its own line is at fault
+    alone, and the others are read again: as rows, unless a quote is left over, where they were the rest of a field.
+    """
     lines = _Lines(read_lines(path, max_line_bytes), max_line_bytes)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        line = lines.begin_row()
+        line, retried = lines.begin_row(), lines.retried
         try:
-            yield line, next(reader)
+            fields = next(reader)
         except StopIteration:
             return
-        except _TooLongError:
-            yield line, Reason.LINE_TOO_LONG
-        except csv.Error:
-            yield line, Reason.MALFORMED_ROW
+        except (_TooLongError, csv.Error) as error:
+            lines.retry()
+            yield line, Reason.LINE_TOO_LONG if isinstance(error, _TooLongError) else Reason.MALFORMED_ROW
+        else:
+            yield line, Reason.MALFORMED_ROW if retried and lines.quotes % 2 else fields
 
 
 def _numbers(columns: tuple[str | int, str | int]) -> list[int]:

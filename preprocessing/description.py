@@ -47,7 +47,7 @@ def describe(counted: Accumulator, repeats: Findings, splits: Sequence[str]) -> 
         },
         "overlaps": {
             f"{first}, {second}": described(
-                repeats.get((OVERLAP, first, second), _NOTHING), _pairs(counted.get(second, nothing_of_split()))
+                repeats.get((OVERLAP, first, second), _NOTHING), _once(counted.get(second, nothing_of_split()))
             )
             for first in sorted(splits)
             for second in sorted(splits)
@@ -84,17 +84,22 @@ def _pairs(counts: SplitCounts) -> int:
     return counts.sides[SIDES[0]].lengths.total()
 
 
+def _once(counts: SplitCounts) -> int:
+    """Pairs, but for the copies of those that stand more than once because of their corpus's weight."""
+    return counts.moments["1"]
+
+
 def _describe_split(split: str, counts: SplitCounts, repeats: Findings, usual: Usual) -> dict[str, Any]:
-    pairs, ratios = _pairs(counts), dict(_ratios(counts.findings))
+    pairs, once, ratios = _pairs(counts), _once(counts), dict(_ratios(counts.findings))
     return {
         "pairs": pairs,
         **{side: _describe_side(counts.sides[side], pairs, usual.ranks[side]) for side in SIDES},
         "length_ratio": {"histogram": {f"{ratio_of(bucket):.3g}": ratios[bucket].pairs for bucket in sorted(ratios)}},
         "length_correlation": correlation(counts.moments),
-        "suspicious": dict(_suspicious(counts.findings, pairs, usual)),
+        "suspicious": dict(_suspicious(counts.findings, once, usual)),
         "duplicates": {
-            "pairs": described(repeats.get((PAIRS, split), _NOTHING), pairs),
-            "sources": described(repeats.get((SOURCES, split), _NOTHING), pairs),
+            "pairs": described(repeats.get((PAIRS, split), _NOTHING), once),
+            "sources": described(repeats.get((SOURCES, split), _NOTHING), once),
         },
     }
 

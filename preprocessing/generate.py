@@ -30,7 +30,7 @@ from preprocessing.duplicates import keep_first, near_form, pair_key, source_key
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, WriteShards, to_example
 from preprocessing.filters import Duplicates, FilterOptions
-from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, shuffle_folder
+from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, delete_folder, shuffle_folder
 from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
 from preprocessing.reading import PAIRS, Pair, PairCoder, ReadPairs
 from preprocessing.splits import settle, split_by_hash
@@ -122,7 +122,7 @@ def generate_examples(
         _write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n", FileSystems.join(aside, COUNTS_FILE))
         _move_files(aside, output_dir)
     finally:
-        FileSystems.delete([aside])
+        delete_folder(aside)
     _report(counts, time.monotonic() - started)
     return counts
 

@@ -5,8 +5,8 @@
 
 A runner on one machine keeps what it shuffles in the memory of one process, and each element passes through that
 process, so memory would grow with the corpus and a second worker would wait for it. Here each worker holds one run
-while it writes, and one block of each run while it merges. The folder has to be one that all workers see, as that of
-the output has, anyway. A bundle that is tried again writes other runs; those of the failed attempt nobody reads.
+while it writes, and a bounded number of blocks while it merges. The folder has to be one that all workers see, as that
+of the output has, anyway. A bundle that is tried again writes other runs; those of the failed attempt nobody reads.
 """
 
 import itertools
@@ -56,7 +56,12 @@ def shuffle_folder(parent: str) -> Iterator[str]:
     try:
         yield folder
     finally:
-        FileSystems.delete([folder])
+        delete_folder(folder)
+
+
+def delete_folder(folder: str) -> None:
+    """Deletes a folder with all that is in it; in an object store there is nothing else, so `folder/` names it."""
+    FileSystems.delete([folder if FileSystems.get_scheme(folder) is None else f"{folder}/"])
 
 
 class SortIntoBuckets(beam.PTransform[PCollection[Entry], PCollection[tuple[int, list[Segment]]]]):

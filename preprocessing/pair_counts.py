@@ -12,6 +12,7 @@ from preprocessing.findings import Findings, add_findings, note
 from preprocessing.pair_traits import length_bucket, looks_untranslated, numbers_differ, ratio_bucket
 from preprocessing.scripts import main_script
 from preprocessing.vocabulary import SIDES
+from preprocessing.weights import is_copy
 
 _MOMENTS = ("1", "x", "y", "xx", "xy", "yy")
 
@@ -27,6 +28,9 @@ class SideCounts(NamedTuple):
 
 class SplitCounts(NamedTuple):
     """What is counted of one split, before anything is known of the corpus as a whole.
+
+    Pairs that stand more than once because of their corpus's weight count so often in the sides, where they are what
+    training sees, and once in everything else.
 
     The kinds of findings:
 
@@ -71,6 +75,7 @@ class CountPairs(beam.CombineFn):
           DataError: the record holds no ids.
         """
         split, record = element
+        copy = is_copy(record.key)
         counts = accumulator.get(split) or accumulator.setdefault(split, nothing_of_split())
         sides = (record.source, record.source_ids), (record.target, record.target_ids)
         for side, (text, ids) in zip(SIDES, sides, strict=True):
@@ -79,8 +84,10 @@ class CountPairs(beam.CombineFn):
                     f"record {record.key!r} of split {split!r}: expected {side}_ids, found none; run Transform"
                 )
             _count_side(counts.sides[side], text, ids)
-            if (script := main_script(Counter(text))) is not None:
+            if not copy and (script := main_script(Counter(text))) is not None:
                 note(counts.findings, ("script", side, script), record)
+        if copy:
+            return accumulator
         _count_traits(counts.findings, record)
         x, y = len(record.source), len(record.target)
         for name, value in zip(_MOMENTS, (1, x, y, x * x, x * y, y * y), strict=True):

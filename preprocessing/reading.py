@@ -40,6 +40,7 @@ class Pair(NamedTuple):
       line: line of that file, from 1.
       weight: how often it stands in an epoch of training; see `corpora.Corpus`.
       domain: what its corpus is about, or "".
+      given: whether its corpus has a split; else that is chosen by hash.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Pair(NamedTuple):
     line: int
     weight: float = 1.0
     domain: str = ""
+    given: bool = False
 
 
 class PairCoder(beam.coders.Coder):
@@ -235,7 +237,9 @@ class _ReadShard(beam.DoFn):
                 rows += 1
                 key = f"{prefix}:{row.line:09d}"
                 if row.reason is None:
-                    yield Pair(key, split, row.source, row.target, shard.name, row.line, weight, domain)
+                    yield Pair(
+                        key, split, row.source, row.target, shard.name, row.line, weight, domain, split is not None
+                    )
                 else:
                     entry = dropped(row.reason, key, shard.name, row.line, row.source, row.target)
                     yield note(entry)

@@ -12,6 +12,7 @@ Runs live as long as one pipeline. Paths may be of any file system Beam knows.
 import heapq
 import itertools
 import pickle
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
@@ -29,6 +30,9 @@ Segment = tuple[str, int, list[int]]
 BLOCK_BYTES = 1 << 18
 """Orders and payloads in a block, at most one entry more."""
 
+FAN_IN = 64
+"""Segments that are merged at once: so many blocks are in memory."""
+
 
 def write_run(path: str, entries: list[Entry], block_bytes: int = BLOCK_BYTES) -> list[tuple[int, Segment]]:
     """Sorts the entries, in place, and writes them.
@@ -40,27 +44,24 @@ def write_run(path: str, entries: list[Entry], block_bytes: int = BLOCK_BYTES) -
       DataError: the file cannot be written.
     """
     entries.sort()
+    divided = [
+        (bucket, list(_blocks(((order, payload) for _, order, payload in group), block_bytes)))
+        for bucket, group in itertools.groupby(entries, key=itemgetter(0))
+    ]
+    lengths = _write(path, (block for _, blocks in divided for block in blocks))
     segments: list[tuple[int, Segment]] = []
-    blocks: list[bytes] = []
     offset = 0
-    for bucket, group in itertools.groupby(entries, key=itemgetter(0)):
-        packed = [pickle.dumps(block, pickle.HIGHEST_PROTOCOL) for block in _blocks(group, block_bytes)]
-        segments.append((bucket, (path, offset, [len(block) for block in packed])))
-        blocks += packed
-        offset += sum(map(len, packed))
-    try:
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(b"".join(blocks))
-    except (OSError, BeamIOError) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be written ({told}); free space on the disk, or check the folder") from error
+    for bucket, blocks in divided:
+        own, lengths = lengths[: len(blocks)], lengths[len(blocks) :]
+        segments.append((bucket, (path, offset, own)))
+        offset += sum(own)
     return segments
 
 
-def _blocks(entries: Iterable[Entry], block_bytes: int) -> Iterator[list[tuple[bytes, bytes]]]:
+def _blocks(entries: Iterable[tuple[bytes, bytes]], block_bytes: int) -> Iterator[list[tuple[bytes, bytes]]]:
     block: list[tuple[bytes, bytes]] = []
     size = 0
-    for _, order, payload in entries:
+    for order, payload in entries:
         block.append((order, payload))
         size += len(order) + len(payload)
         if size >= block_bytes:
@@ -70,9 +71,39 @@ def _blocks(entries: Iterable[Entry], block_bytes: int) -> Iterator[list[tuple[b
         yield block
 
 
-def merge(segments: Sequence[Segment]) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the orders and payloads of a bucket, sorted by both, holding one block of each segment."""
+def merge(segments: Sequence[Segment], fan_in: int = FAN_IN) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the orders and payloads of a bucket, sorted by both.
+
+    It holds one block of each segment, of `fan_in` at most: more are merged into longer ones first, beside the others.
+
+    Raises:
+      DataError: a longer one cannot be written.
+    """
+    while len(segments) > fan_in:
+        segments = [_merged(segments[start : start + fan_in]) for start in range(0, len(segments), fan_in)]
     return heapq.merge(*map(_entries, segments))
+
+
+def _merged(segments: Sequence[Segment]) -> Segment:
+    if len(segments) == 1:
+        return segments[0]
+    path = FileSystems.join(FileSystems.split(segments[0][0])[0], uuid.uuid4().hex)
+    return path, 0, _write(path, _blocks(heapq.merge(*map(_entries, segments)), BLOCK_BYTES))
+
+
+def _write(path: str, blocks: Iterable[list[tuple[bytes, bytes]]]) -> list[int]:
+    """Writes blocks and returns how long each is."""
+    lengths = []
+    try:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            for block in blocks:
+                packed = pickle.dumps(block, pickle.HIGHEST_PROTOCOL)
+                file.write(packed)
+                lengths.append(len(packed))
+    except (OSError, BeamIOError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be written ({told}); free space on the disk, or check the folder") from error
+    return lengths
 
 
 def _entries(segment: Segment) -> Iterator[tuple[bytes, bytes]]:

@@ -7,7 +7,13 @@ from preprocessing.corpora import Split
 from preprocessing.filters import Reason
 from preprocessing.reading import Pair
 
-_RANK: dict[Split | None, int] = {"test": 0, "validation": 1, "train": 2}
+_RANK: dict[tuple[Split | None, bool], int] = {
+    ("test", True): 0,
+    ("validation", True): 1,
+    ("test", False): 2,
+    ("validation", False): 3,
+}
+"""Of a split, and whether it was given; the training split comes last."""
 
 
 def split_by_hash(source: bytes, validation_fraction: float, test_fraction: float, salt: str) -> Split:
@@ -26,12 +32,14 @@ def split_by_hash(source: bytes, validation_fraction: float, test_fraction: floa
 def settle(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Reason | None]]:
     """Settles which of all pairs with one source stay: test comes before validation before train.
 
+    But a given test or validation split comes before one that was chosen by hash: it is what is to be measured.
+
     Args:
       pairs: all pairs with the same `duplicates.source_key`, their splits chosen; iterated twice, in any order.
 
     Yields:
       Each pair, with the reason to drop it or None.
     """
-    first = min(_RANK[pair.split] for pair in pairs)
+    kept = min(pairs, key=lambda pair: _RANK.get((pair.split, pair.given), len(_RANK))).split
     for pair in pairs:
-        yield pair, None if _RANK[pair.split] == first else Reason.SOURCE_IN_OTHER_SPLIT
+        yield pair, None if pair.split == kept else Reason.SOURCE_IN_OTHER_SPLIT

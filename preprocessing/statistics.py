@@ -30,10 +30,12 @@
 
 Lengths are tokens without start and end, and percentiles are of the nearest rank: the shortest length that at least so
 many percent of the pairs do not exceed. Coverage is the share of running tokens that are one of the N most frequent of
-the training split. Scripts are shares of the letters. Ratios are target / source in characters, and the
-correlation is Pearson's of both sides' characters. Histograms of
-characters and ratios have buckets, see `preprocessing.pair_traits`; a bucket's name is its smallest length, or its
-middle. A finding has the examples with the smallest keys.
+the training split. Scripts are shares of the letters. Ratios are target / source in characters, and the correlation is
+Pearson's of both sides' characters. Histograms of characters and ratios have buckets, see `preprocessing.pair_traits`;
+a bucket's name is its smallest length, or its middle. A finding has the examples with the smallest keys.
+
+Where the weight of a corpus repeats pairs, numbers of pairs and tokens, lengths, characters and coverage are of all
+copies, as training sees them; the rest is of one copy each.
 
 `preprocessing.description` says what is usual, and so what is suspicious. Everything is computed from sums of integers,
 so workers and order do not show.

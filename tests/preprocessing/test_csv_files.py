@@ -61,18 +61,21 @@ def test_every_row_has_an_outcome(path: Path) -> None:
         Row(10, b"\xff", b"x"),
         Row(11, b"", b"", Reason.MALFORMED_ROW),
         Row(12, b"", b"", Reason.LINE_TOO_LONG),
+        Row(13, b"", b"", Reason.MALFORMED_ROW),
         Row(14, b"", b"", Reason.LINE_TOO_LONG),
         Row(15, b'd"rei', b"three"),
         Row(16, b"", b"", Reason.MALFORMED_ROW),
     ]
 
 
-def test_a_quote_that_is_never_closed_takes_no_more_than_a_line_may_have(path: Path) -> None:
-    path.write_bytes(b'a,"open\n' + b"b,c\n" * 100)
+@pytest.mark.parametrize("stray", [b'a,"open', b'"open,a', b'"op"en,a'])
+def test_a_quote_that_is_never_closed_takes_its_own_line_alone(path: Path, stray: bytes) -> None:
+    lines = [stray if number in (0, 10, 70) else b"b,%d" % number for number in range(100)]
+    path.write_bytes(b"\n".join(lines) + b"\n")
     found = rows(Csv(str(path)), max_line_bytes=50)
-    assert found[0] == Row(1, b"", b"", Reason.LINE_TOO_LONG)
-    assert found[-1] == Row(101, b"b", b"c")
-    assert len(found) > 85
+    assert [row.line for row in found] == list(range(1, 101))
+    broken = [row.line for row in found if row.reason is not None]
+    assert broken == [1, 11, 71] and found[1] == Row(2, b"b", b"1") and found[-1] == Row(100, b"b", b"99")
 
 
 def test_columns(path: Path) -> None:

@@ -96,6 +96,18 @@ def corpus(*pairs, split="train", ids=(4,)):
     ]
 
 
+def test_copies_by_weight_count_in_what_training_sees_alone():
+    once = corpus(("ein hund", "ein hund"), ("zwei", "two dogs 2"), ("3", "three"), ids=(4, 1))
+    copies = [(split, record._replace(key=f"{record.key}#{n}")) for split, record in once for n in (2, 3)]
+    plain, weighted = (
+        describe(counted(found, [0] * len(found)), {}, ["train"])["splits"]["train"] for found in (once, once + copies)
+    )
+    assert weighted["pairs"] == 9 and weighted["source"]["tokens"] == 3 * plain["source"]["tokens"]
+    for key in ("suspicious", "duplicates", "length_ratio", "length_correlation"):
+        assert weighted[key] == plain[key]
+    assert plain["suspicious"]["untranslated"]["count"] == 1
+
+
 def test_what_differs_from_the_rest_is_suspicious():
     usual = [(f"ein hund läuft {word} weit", f"a dog runs {word} far") for word in ("1", "2", "3 a", "bb", "ccc")] * 3
     odd = [
