@@ -30,6 +30,8 @@ class Baseline(NamedTuple):
 
     name: str
     """The baseline's evaluation, for the reader."""
+    items: str
+    """What the two were compared on, if that was not the whole test split."""
     difference: float
     """The candidate's figure less the baseline's."""
     interval: tuple[float, float]
@@ -38,8 +40,25 @@ class Baseline(NamedTuple):
     """How likely so large a difference is by chance alone."""
 
 
-def judge(metric: str, value: float, margin: float, minimum: float | None, baseline: Baseline | None) -> Verdict:
+class Incomparable(NamedTuple):
+    """A last blessed model whose test split is another one."""
+
+    name: str
+    shared: int
+    """Test sentences that both have."""
+
+
+def judge(
+    metric: str,
+    value: float,
+    margin: float,
+    minimum: float | None,
+    baseline: Baseline | Incomparable | None,
+) -> Verdict:
     """Blessed is what is good enough, and not worse than the baseline by more than the margin.
+
+    The margin is of the difference that was measured; its interval and p tell a person how much of that is chance.
+    What cannot be compared is blessed for being good enough alone, if it is said what that is.
 
     Args:
         metric: a name in `FIGURES`.
@@ -54,9 +73,14 @@ def judge(metric: str, value: float, margin: float, minimum: float | None, basel
     if minimum is not None and sign * (in_points(metric, value) - minimum) < -_ROUNDING:
         return Verdict(False, f"{score} is not as good as evaluation.bless_minimum = {minimum:g}")
     if baseline is None:
-        return Verdict(True, f"{score}; there is no other blessed model of this name and test split to compare with")
+        return Verdict(True, f"{score}; there is no other blessed model of this name to compare with")
+    if isinstance(baseline, Incomparable):
+        where = f"the last blessed model ({baseline.name}), with which it shares {baseline.shared} test sentences"
+        if minimum is None:
+            return Verdict(False, f"{score} cannot be compared with {where}; set evaluation.bless_minimum")
+        return Verdict(True, f"{score} is at least evaluation.bless_minimum = {minimum:g}; not compared with {where}")
     change, low, high = (in_points(metric, value) for value in (baseline.difference, *baseline.interval))
-    against = f"the last blessed model's ({baseline.name})"
+    against = f"the last blessed model's ({baseline.name}{baseline.items and f', on {baseline.items}'})"
     chance = f"difference {change:+.2f}, 95 % {low:+.2f} to {high:+.2f}, p = {baseline.p:.3f}"
     worse = -sign * change
     if worse <= 0.0:
@@ -74,7 +98,7 @@ def find_baseline(root: Path, evaluator: Artifact, name: str, published: Path | 
     """The evaluation of the model to compare with, under the key `BASELINE`; nothing if there is none.
 
     It is that of the newest published version; or, where nothing is published, or it is the candidate itself or not of
-    this root or test split, that of the newest blessed model.
+    this root, that of the newest blessed model.
 
     Args:
         root: folder of the run.
@@ -87,9 +111,7 @@ def find_baseline(root: Path, evaluator: Artifact, name: str, published: Path | 
     known = {artifact.fingerprint: artifact for artifact in reversed(artifacts.find_all(root, "Evaluator"))}
     for fingerprint in (served, *fingerprints):
         found = known.get(fingerprint or "")
-        if found is None or found.fingerprint == evaluator.fingerprint:
-            continue
-        if found.metrics["test_set"] == evaluator.metrics["test_set"]:
+        if found is not None and found.fingerprint != evaluator.fingerprint:
             return {BASELINE: found}
     return {}
 

@@ -150,10 +150,20 @@ def _can_go_on(path: Path) -> bool:
 
 
 def _compared(root: Path, used: Collection[str]) -> dict[str, str]:
-    """Ids of the evaluations that the models in use were compared with: without them, these would be judged anew."""
-    verdicts = [artifact for artifact in artifacts.find_all(root, "ModelValidator") if artifact.id in used]
-    baselines = [verdict.manifest.inputs[BASELINE].id for verdict in verdicts if BASELINE in verdict.manifest.inputs]
-    return dict.fromkeys(baselines, "the model in use was compared with it")
+    """Ids of the evaluations that models in use were compared with, and that the next models will be."""
+    verdicts = artifacts.find_all(root, "ModelValidator")
+    kept: dict[str, str] = {}
+    names = set()
+    for verdict in verdicts:
+        name = verdict.manifest.parameters["name"]
+        if verdict.metrics["blessed"] and name not in names:  # the newest come first
+            names.add(name)
+            ids = (verdict.id, verdict.manifest.inputs["Evaluator"].id)
+            kept |= dict.fromkeys(ids, "the next model will be compared with it")
+    for verdict in verdicts:
+        if verdict.id in used and BASELINE in verdict.manifest.inputs:
+            kept[verdict.manifest.inputs[BASELINE].id] = "the model in use was compared with it"
+    return kept
 
 
 def _made_of(root: Path) -> dict[str, str]:

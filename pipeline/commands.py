@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.init_config import add_init_arguments, init
 from pipeline.plan import State, inspect
 from pipeline.quiet import load_tensorflow
+from preprocessing.errors import RefusedError
 
 REMOTE_BATCH = 16
 """Texts that are sent to a server together, at most: the batch size that its configuration allows."""
@@ -109,7 +110,11 @@ def repeated(arguments: argparse.Namespace) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    config, done = _execute(arguments)
+    try:
+        config, done = _execute(arguments)
+    except RefusedError as error:
+        config, root = configuration(arguments)
+        raise RefusedError(f"{error}; more of it: {_write_page(config, inspect(build(config), root))}") from error
     if arguments.until is not None:
         for component in build(config):
             if arguments.until in (component.name, component.key):
@@ -125,6 +130,8 @@ def _run(arguments: argparse.Namespace) -> None:
 def _print_figures(artifact: artifacts.Artifact) -> None:
     for name, value in status.numbers(artifact.metrics).items():
         print(f"{name}\t{value}")
+    if "blessed" in artifact.metrics:
+        print(status.blessing(artifact))
     print(artifact.path)
 
 

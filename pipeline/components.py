@@ -287,7 +287,7 @@ def _model_validator(config: Config) -> Component:
         inputs=("Evaluator",),
         parameters={
             "name": config.name,
-            **{name: evaluation[name] for name in (*_BLESSING, "resamples")},
+            **{name: evaluation[name] for name in (*_BLESSING, "resamples", "min_slice")},
             "bless_metric": config.bless_metric,  # where it is not set, it follows from others
             "target": parameters["target"],
         },

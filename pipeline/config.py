@@ -112,11 +112,11 @@ class EvaluationConfig(Section):
     """The score that decides whether a model is blessed: only blessed models are pushed. Default: the first one of
     `metrics`."""
     bless_margin: float = Field(default=0.5, ge=0.0)
-    """How much worse than the last blessed model, on the same test split, a blessed one may be: in points, as reports
-    show the score (of shares, percentage points)."""
+    """How much worse than the last blessed model a blessed one may be, on the test sentences that both have: in points,
+    as reports show the score (of shares, percentage points)."""
     bless_minimum: float | None = None
     """A blessed model's score is at least as good as this, in the same points. Default: the first model is blessed
-    whatever it can do."""
+    whatever it can do, and none whose test split is another one than that of the last blessed model."""
 
     @field_validator("length_edges")
     @classmethod

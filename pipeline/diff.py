@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
+from pipeline.blessing import BASELINE
 from pipeline.changes import file_changes, value_changes
 from pipeline.lineage import Lineage, Node, of_artifact
 
@@ -21,10 +22,13 @@ def of_root(root: Path) -> dict[str, Node]:
 def of_lineage(lineage: Lineage) -> dict[str, Node]:
     """Key that a component has in its run to its artifact, from the data to the artifact itself."""
     start = lineage.nodes[lineage.start]
-    found = {start.component: start}
-    for node in lineage.nodes.values():
+    found, waiting = {start.component: start}, [start]
+    for node in waiting:
         for name, item in node.inputs.items():
-            found[name] = lineage.nodes[f"{item.component}/{item.id}"]
+            if name not in found:
+                found[name] = lineage.nodes[f"{item.component}/{item.id}"]
+                if name != BASELINE:  # that is another model, of other data
+                    waiting.append(found[name])
     return dict(sorted(found.items(), key=lambda item: len(_below(lineage, item[1]))))
 
 

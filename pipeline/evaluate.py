@@ -22,6 +22,7 @@ from pipeline.scores import Score, perplexity
 from pipeline.significance import intervals
 from pipeline.slices import by_domain, by_length, by_unknown, score_slices
 from pipeline.translate import translate_texts
+from pipeline.translations import Translation, write_translations
 
 log = logging.getLogger("heliograph.evaluate")
 
@@ -29,7 +30,6 @@ PROGRESS_EVERY = 1024
 """Sentences between two lines of progress."""
 
 EVALUATION_FILE = "evaluation.json"
-TRANSLATIONS_FILE = "translations.tsv"
 
 
 def evaluate(
@@ -44,8 +44,8 @@ def evaluate(
     attention.
 
     Returns:
-        The figures, the seconds that both searches took, and `test_set`, which is the same for the same test split:
-        `sentences` is the number of different sources, `references` that of their references.
+        The figures, and the seconds that both searches took: `sentences` is the number of different sources,
+        `references` that of their references.
 
     Raises:
         DataError: the test split is empty.
@@ -75,11 +75,9 @@ def evaluate(
         scores = score(config.metrics, translations, references, config.target)
         figures |= {label + name: found.value for name, found in scores.items()}
         translated.append(translations)
-    rows = (
-        "\t".join((source, best, greedy, *alternatives))
-        for source, greedy, best, alternatives in zip(sources, *translated, references, strict=True)
-    )
-    write_whole(output_dir / TRANSLATIONS_FILE, "".join(f"{row}\n" for row in rows))
+    greedy, best = translated
+    rows = map(Translation, sources, best, greedy, map(tuple, references))
+    write_translations(output_dir, rows)
     searched = build_translator(config, model, transform_dir, shortlist_dir, n_best=1, max_tokens=0)
     write_attention(searched, sources, output_dir)
     measured |= scores  # those of the configured beam, which came last
@@ -95,7 +93,7 @@ def evaluate(
     }
     write_whole(output_dir / EVALUATION_FILE, json.dumps(report, indent=2, allow_nan=False) + "\n")
     # Times are no part of the file: the same evaluation has the same bytes.
-    return {**figures, **seconds, "test_set": test.identity()}
+    return {**figures, **seconds}
 
 
 def perplexities(config: Config, model: Seq2Seq, transform_dir: Path, test: EvaluationSet) -> dict[str, Score]:
@@ -122,4 +120,4 @@ def _slices(config: Config, test: EvaluationSet, scores: Mapping[str, Score]) ->
         "unknown_words": by_unknown(test.unknown),
         "domain": by_domain(test.domains),
     }
-    return score_slices(scores, traits, few=config.evaluation.min_slice)
+    return score_slices(scores, traits, config.evaluation.min_slice, config.evaluation.resamples)

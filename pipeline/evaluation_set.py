@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipeline.artifacts import fingerprint
 from pipeline.config import Config
 from pipeline.input_data import PARSE_BATCH, texts
 from pipeline.metrics import Item, group_by_source, words
@@ -32,10 +31,6 @@ class EvaluationSet(NamedTuple):
     together from subwords, those are the words that do not occur in the training split."""
     domains: list[str]
     """Of each item, that of its first pair; empty if it has none."""
-
-    def identity(self) -> str:
-        """The same for the same sources and references in the same order."""
-        return fingerprint([[item.source, *item.references] for item in self.items])
 
     def of_items(self, values: np.ndarray) -> np.ndarray:
         """Values of pairs `[pairs]`, summed over the pairs of each item: `[items]`."""

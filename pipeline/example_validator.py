@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.artifacts import find_all, hash_file
 from pipeline.validation_config import ValidationConfig
 from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
-from preprocessing.errors import DataError
+from preprocessing.errors import DataError, RefusedError
 
 ANOMALIES_FILE = "anomalies.json"
 
@@ -48,7 +48,7 @@ def validate_examples(validation: ValidationConfig, statistics_dir: Path, output
     """Checks the corpus and writes all checks; returns the numbers of checks and of those that tell too little.
 
     Raises:
-        DataError: The corpus is beyond a limit. All checks are written nevertheless.
+        RefusedError: The corpus is beyond a limit. All checks are written nevertheless.
         RuntimeError: Pairs have got lost, or a source is in two splits.
     """
     path = statistics_dir / _STATISTICS_FILE
@@ -73,7 +73,7 @@ def validate_examples(validation: ValidationConfig, statistics_dir: Path, output
         raise RuntimeError(f"{broken[0]}: this is a defect of Heliograph or of the runner; all checks: {report}")
     complaint = message(checks, "validation")
     if complaint is not None:
-        raise DataError(f"{complaint}; all checks: {report}")
+        raise RefusedError(f"{complaint}; all checks: {report}")
     few = sum(check.verdict == "few" for check in checks)
     _log.info("%d checks of the corpus passed%s", len(checks), f", {few} for want of cases" if few else "")
     return {"checks": len(checks), "too_few_cases": few}

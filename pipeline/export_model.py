@@ -9,10 +9,11 @@ from pipeline.artifacts import MANIFEST, Manifest, versions, write_whole
 from pipeline.components import PUSHED_FILE
 from pipeline.config import Config
 from pipeline.data_files import user_cache
-from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
+from pipeline.evaluate import EVALUATION_FILE
 from pipeline.lineage import for_card
 from pipeline.model_files import build_translator, load_model, vocabulary_hashes
-from preprocessing.errors import DataError
+from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
+from preprocessing.errors import DataError, RefusedError
 from serving.export import export, newest_version
 from serving.push import push
 from serving.server_files import write_server_files
@@ -50,8 +51,7 @@ def export_model(
     """
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
     translator = build_translator(config, model, transform_dir, shortlist_dir)
-    rows = (evaluator_dir / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
-    columns = [row.split("\t") for row in rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]]
+    examples = spread(read_translations(evaluator_dir / TRANSLATIONS_FILE), EXAMPLES)
     parts = (transform_dir, trainer_dir, evaluator_dir)
     manifests = [_manifest(part) for part in parts]
     card = {
@@ -63,9 +63,7 @@ def export_model(
         "versions": versions(),
         "lineage": for_card(output_dir.name, [path for path in (*parts, shortlist_dir) if path is not None]),
     }
-    version = export(
-        translator, output_dir / config.name, [(source, reference) for source, _, _, reference, *_ in columns], card
-    )
+    version = export(translator, output_dir / config.name, [(row.source, row.references[0]) for row in examples], card)
     write_server_files(output_dir / SERVER_FILES, config.name)
     return {"bytes": sum(path.stat().st_size for path in version.rglob("*") if path.is_file())}
 
@@ -99,11 +97,11 @@ def push_model(config: Config, exporter_dir: Path, model_validator_dir: Path, ou
         The number of the published version.
 
     Raises:
-        DataError: the model is not blessed.
+        RefusedError: the model is not blessed.
     """
     verdict = _manifest(model_validator_dir).metrics
     if not verdict["blessed"]:
-        raise DataError(f"{config.name}: not blessed, so not pushed: {verdict['reason']}")
+        raise RefusedError(f"{config.name}: not blessed, so not pushed: {verdict['reason']}")
     base_dir = Path(str(config.serving.push_to), config.name)
     published = push(newest_version(exporter_dir / config.name), base_dir, config.serving.keep_versions)
     log.info("published %s", published)

@@ -12,9 +12,10 @@ from typing import Any
 from pipeline.artifacts import Artifact
 from pipeline.components import LOGS, published_in, trainer_keys
 from pipeline.config import Config
-from pipeline.evaluate import EVALUATION_FILE, TRANSLATIONS_FILE
+from pipeline.evaluate import EVALUATION_FILE
 from pipeline.figures import FIGURES, shown
 from pipeline.status import blessing
+from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
 from serving.export import newest_version
 
 _FED = {
@@ -45,15 +46,18 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     trained = [artifacts[key].path for key in trainer_keys(config)]
     logs = trained[0] / LOGS if len(trained) == 1 else trained[0].parent
     places = {"SavedModel": version}
+    newer = ""
     if "Pusher" in artifacts:
-        places["Published"] = published_in(artifacts["Pusher"].path)
+        places["Published"] = published = published_in(artifacts["Pusher"].path)
+        newest = newest_version(published.parent)
+        newer = "" if newest == published else f" (newer, and served: {newest.name})"
     places |= {"Report": page, "TensorBoard": logs}
     sections = [
         _scores(config, evaluation),
         _slices(config, evaluation),
         blessing(artifacts["ModelValidator"]),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
-        "\n".join(f"{name:<11}  {_short(path)}" for name, path in places.items()),
+        "\n".join(f"{name:<11}  {_short(path)}{newer * (name == 'Published')}" for name, path in places.items()),
         _next_commands(config, artifacts, arguments, _short(logs)),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -99,20 +103,18 @@ def _slices(config: Config, evaluation: Mapping[str, Any]) -> str:
 
 def _samples(path: Path, count: int) -> str:
     """Translations from all over the test split, each with its references."""
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    chosen = rows[:: max(1, len(rows) // count)][:count] if count else []
     lines = []
-    for source, translation, _, *references in chosen:
-        lines += [f"  source       {source}", f"  translation  {translation}"]
-        lines += [*(f"  reference    {reference}" for reference in references), ""]
+    for row in spread(read_translations(path), count):
+        lines += [f"  source       {row.source}", f"  translation  {row.best}"]
+        lines += [*(f"  reference    {reference}" for reference in row.references), ""]
     return "\n".join(lines).rstrip()
 
 
 def _next_commands(config: Config, artifacts: Mapping[str, Artifact], arguments: Sequence[str], logs: str) -> str:
     heliograph, tensorboard = _command("heliograph"), _command("tensorboard")
     repeated = shlex.join(arguments)
-    rows = (artifacts["Evaluator"].path / TRANSLATIONS_FILE).read_text(encoding="utf-8").splitlines()
-    example = shlex.quote(rows[len(rows) // 2].split("\t")[0])
+    rows = read_translations(artifacts["Evaluator"].path / TRANSLATIONS_FILE)
+    example = shlex.quote(rows[len(rows) // 2].source)
     return "\n".join(
         [
             "Next:",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline import artifacts
 from pipeline.artifacts import Artifact
@@ -60,7 +61,8 @@ def run(
     with ExitStack() as held:
         done: dict[str, Artifact] = {}
         for component, state in zip(wanted, states, strict=True):
-            execution = _Execution(component, done, root, component.key.ljust(width), command)
+            label = component.key.ljust(width)
+            execution = _Execution.begin(held.enter_context, component, done, root, label, command)
             try:
                 artifact = execution.bring_up_to_date(held.enter_context, again=component.key in rerun)
             except KeyboardInterrupt as interrupt:
@@ -96,6 +98,19 @@ class _Execution:
         fingerprints = {name: artifact.fingerprint for name, artifact in self.inputs.items()}
         self.path = root / component.name / identify(component, fingerprints, self.files)
         self.executed = False
+
+    @classmethod
+    def begin(cls, hold: Callable[..., object], component: Component, *arguments: Any) -> "_Execution":
+        """With what the component resolved held, too; what another process removes before is resolved again."""
+        while True:
+            execution = cls(component, *arguments)
+            try:
+                for name, artifact in execution.inputs.items():
+                    if name not in component.inputs:
+                        hold(artifacts.reading(artifact))
+            except FileNotFoundError:
+                continue
+            return execution
 
     def bring_up_to_date(self, hold: Callable[..., object], again: bool) -> Artifact:
         """Its artifact, executed if need be, or in any case; it is held from then on."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -33,9 +33,9 @@ class Score:
         """The score of the whole set."""
         return self.of_sums(self.statistics.sum(axis=0))
 
-    def of(self, chosen: np.ndarray) -> float:
-        """The score of some of the items, given as a mask or as indices, of which there is at least one."""
-        return self.of_sums(self.statistics[chosen].sum(axis=0))
+    def part(self, chosen: np.ndarray) -> "Score":
+        """That of some of the items, given as a mask or as indices, of which there is at least one."""
+        return replace(self, statistics=self.statistics[chosen])
 
 
 def ratio(sums: np.ndarray) -> float:

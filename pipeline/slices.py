@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.scores import Score
+from pipeline.significance import intervals
 
 UNTAGGED = "untagged"
 """The slice of what has no domain, where other sentences have one."""
@@ -55,7 +56,7 @@ def by_domain(domains: Sequence[str]) -> list[Slice]:
 
 
 def score_slices(
-    scores: Mapping[str, Score], slices: Mapping[str, Sequence[Slice]], few: int
+    scores: Mapping[str, Score], slices: Mapping[str, Sequence[Slice]], few: int, resamples: int
 ) -> dict[str, list[dict[str, Any]]]:
     """What `evaluation.json` has of slices.
 
@@ -63,9 +64,11 @@ def score_slices(
         scores: by name, of all items.
         slices: by the trait that they differ in.
         few: a slice of fewer items is marked, because its scores are mostly chance.
+        resamples: of a slice's intervals, see `pipeline.significance`.
 
     Returns:
-        By trait a list of entries such as `{"name": "1-8", "sentences": 250, "few": False, "bleu": 31.2}`.
+        By trait a list of entries such as `{"name": "1-8", "sentences": 250, "few": False, "bleu": 31.2, "intervals":
+        {"bleu": [28.0, 34.1]}}`.
     """
     return {
         trait: [
@@ -73,7 +76,8 @@ def score_slices(
                 "name": name,
                 "sentences": int(chosen.sum()),
                 "few": bool(chosen.sum() < few),
-                **{metric: score.of(chosen) for metric, score in scores.items()},
+                **{metric: score.part(chosen).value for metric, score in scores.items()},
+                "intervals": intervals({metric: score.part(chosen) for metric, score in scores.items()}, resamples),
             }
             for name, chosen in found
         ]

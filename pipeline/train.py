@@ -27,7 +27,7 @@ from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
 from pipeline.projector import write_projector
 from pipeline.training_config import TrainingConfig
-from pipeline.training_loop import Plan, fit
+from pipeline.training_loop import DivergedError, Plan, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError
 
@@ -124,7 +124,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     )
     try:
         fit(state, plan, work, (Progress(training.epochs, steps, state.update), board))
-    except DataError as error:
+    except DivergedError as error:
         last = checkpoints.newest()
         good = f"last good checkpoint: {last}" if last else "there is no checkpoint yet"
         raise DataError(f"{error}; {good}; lower training.learning_rate or training.clip_norm") from error

@@ -23,6 +23,10 @@ RECORDED = ("teacher_forcing", "learning_rate")
 """Logs of an epoch's last update that the history keeps beside the perplexities."""
 
 
+class DivergedError(DataError):
+    """The loss or the gradient is not finite."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """When what is due."""
@@ -89,7 +93,7 @@ def fit(state: TrainingState, plan: Plan, work: Work, observers: tuple[Observer,
     """Train from where `state` stands to the end of the plan; `state` is changed in place.
 
     Raises:
-        DataError: the loss or the gradient is not finite.
+        DivergedError: the loss or the gradient is not finite.
         KeyboardInterrupt: after the first interrupt, at the next update's end, with the checkpoint's place.
     """
 
@@ -125,7 +129,7 @@ def _update(state: TrainingState, work: Work, batch: Any, plan: Plan, observers:
     state.update += 1
     finite = math.isfinite(logs["loss"]) and (plan.skips_overflow or math.isfinite(logs["gradient_norm"]))
     if not finite:
-        raise DataError(
+        raise DivergedError(
             f"loss is {logs['loss']}, gradient norm {logs['gradient_norm']} in update {state.update} "
             f"(epoch {state.epoch + 1}, batch {state.batch} of {plan.batches}, {logs['tokens']:.0f} target tokens)"
         )

@@ -1,4 +1,4 @@
-"""The one exception raised when data a person supplied cannot be used."""
+"""The exceptions raised when data a person supplied, or what was made of it, cannot be used."""
 
 
 class DataError(ValueError):
@@ -7,3 +7,7 @@ class DataError(ValueError):
     The message is one line: which file, line or option; what was expected; what was found; what to do about it. The
     command line prints that line without a traceback.
     """
+
+
+class RefusedError(DataError):
+    """A corpus or a model was judged, and found beyond the limits: what was found out about it is worth a look."""

@@ -19,8 +19,9 @@ from pipeline.html_report.blocks import (
 )
 from pipeline.html_report.heat_map import heat_map
 from pipeline.html_report.run import Run
-from pipeline.html_report.sentences import best_and_worst, read_translations
+from pipeline.html_report.sentences import best_and_worst
 from pipeline.html_report.svg import Chart
+from pipeline.translations import TRANSLATIONS_FILE, read_translations
 
 _TRAITS = {"length": "length of the source", "unknown_words": "unknown words in the source", "domain": "domain"}
 
@@ -36,7 +37,7 @@ def evaluation_section(run: Run) -> Section | None:
         charts = _slice_charts(slices, main_figure(run.config, evaluation["figures"]))
         tables = [_slice_table(trait, rows) for trait, rows in slices.items()]
         blocks += [Heading("Slices of the test split"), Charts(charts), Details("All figures of slices", tables)]
-    translations = run.file("Evaluator", "translations.tsv")
+    translations = run.file("Evaluator", TRANSLATIONS_FILE)
     if translations is not None:
         blocks += best_and_worst(read_translations(translations), run.config.target.lowercase)
     attention = run.document("Evaluator", "attention.json")
@@ -67,13 +68,14 @@ def _verdict(run: Run) -> list[Block]:
         name = found["metric"]
         row = (
             FIGURES[name].label,
-            shown(name, found["value"]),
+            shown(name, found["candidate_value"]),
             shown(name, found["baseline_value"]),
             shown(name, found["difference"]),
             " to ".join(shown(name, end) for end in found["interval"]),
             f"{found['p']:.3f}",
         )
-        caption = f"Compared with the evaluation {found['baseline']} by paired bootstrap"
+        items = f"{found['compared_on']:,} sentences"
+        caption = f"Compared with the evaluation {found['baseline']} by paired bootstrap, on {items}"
         header = ("", "this model", "the last blessed", "difference", "its 95 % interval", "p")
         blocks.append(Table(header=header, rows=[row], columns="wnnnnn", caption=caption))
     return blocks
@@ -119,6 +121,7 @@ def _slice_charts(slices: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
                 f"{row['name']} ({row['sentences']:,})",
                 factor * row[name],
                 shown(name, row[name]),
+                _interval(row, name, factor),
                 faint=row["few"],
             )
             for row in rows
@@ -126,6 +129,13 @@ def _slice_charts(slices: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
         note = "Faint: too few sentences to tell." if any(bar.faint for bar in bars) else ""
         charts.append(bar_chart(f"{figure.label} by {_TRAITS.get(trait, trait)}", bars, unit, note))
     return charts
+
+
+def _interval(row: Mapping[str, Any], name: str, factor: float) -> tuple[float, float] | None:
+    if name not in row["intervals"]:
+        return None
+    low, high = row["intervals"][name]
+    return factor * low, factor * high
 
 
 def _slice_table(trait: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -1,29 +1,13 @@
 """The sentences of the test split that were translated best and worst, for a person to judge what goes wrong."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from sacrebleu.metrics.chrf import CHRF
 
 from pipeline.html_report.blocks import Block, Heading, Paragraph, Table
+from pipeline.translations import Translation
 
 _SHOWN = 8
-
-
-class Translation(NamedTuple):
-    """A source text of the test split, its translation and everything that it may be translated to."""
-
-    source: str
-    translation: str
-    references: Sequence[str]
-
-
-def read_translations(path: Path) -> list[Translation]:
-    """The rows of the Evaluator's `translations.tsv`: source, beam translation, greedy translation, references."""
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() knows more ends of lines
-    rows = [line.split("\t") for line in lines]
-    return [Translation(source, translation, references) for source, translation, _, *references in rows]
 
 
 def ranked(translations: Sequence[Translation], lowercase: bool) -> list[tuple[float, Translation]]:
@@ -32,7 +16,7 @@ def ranked(translations: Sequence[Translation], lowercase: bool) -> list[tuple[f
     A sentence's BLEU would be zero wherever no four words in a row are right.
     """
     measure = CHRF(lowercase=lowercase)
-    scored = [(measure.sentence_score(row.translation, row.references).score, row) for row in translations]
+    scored = [(measure.sentence_score(row.best, row.references).score, row) for row in translations]
     return sorted(scored, key=lambda item: (-item[0], -len(item[1].source), item[1]))
 
 
@@ -55,7 +39,7 @@ def best_and_worst(translations: Sequence[Translation], lowercase: bool) -> list
 def _table(caption: str, rows: Sequence[tuple[float, Translation]]) -> Table:
     return Table(
         header=("chrF", "source", "translation", "reference"),
-        rows=[(f"{score:.1f}", row.source, row.translation, " / ".join(row.references)) for score, row in rows],
+        rows=[(f"{score:.1f}", row.source, row.best, " / ".join(row.references)) for score, row in rows],
         columns="nttt",
         caption=caption,
     )

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline import artifacts
-from pipeline.blessing import BASELINE, Baseline, find_baseline, judge
+from pipeline.blessing import BASELINE, Baseline, Incomparable, find_baseline, judge
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -43,10 +43,23 @@ from tests.pipeline.test_artifacts import NOW
 def test_verdicts(metric, value, minimum, difference, margin, blessed, said):
     baseline = None
     if difference is not None:
-        baseline = Baseline("Evaluator 1a", difference, (difference - 0.01, difference + 0.01), 0.25)
+        baseline = Baseline("Evaluator 1a", "", difference, (difference - 0.01, difference + 0.01), 0.25)
     verdict = judge(metric, value, margin, minimum, baseline)
     assert verdict.blessed is blessed and said in verdict.reason and "\n" not in verdict.reason
     assert ("p = 0.250" in verdict.reason) == (baseline is not None and "bless_minimum" not in said)
+
+
+def test_verdicts_on_what_cannot_be_compared():
+    other = Incomparable("Evaluator 1a", 3)
+    refused = judge("bleu", 20.0, 0.5, None, other)
+    assert (
+        not refused.blessed and "with which it shares 3 test sentences; set evaluation.bless_minimum" in refused.reason
+    )
+    blessed = judge("bleu", 20.0, 0.5, 20.0, other)
+    assert blessed.blessed and "is at least evaluation.bless_minimum = 20; not compared with" in blessed.reason
+    assert "not as good as" in judge("bleu", 19.0, 0.5, 20.0, other).reason
+    some = judge("bleu", 20.0, 0.5, None, Baseline("Evaluator 1a", "the 7 of 9", 1.0, (0.5, 1.5), 0.1))
+    assert some.blessed and "(Evaluator 1a, on the 7 of 9); difference +1.00" in some.reason
 
 
 class History:
@@ -72,11 +85,11 @@ class History:
             ended=self.time,
         )
 
-    def evaluated(self, name, test_set="t"):
-        return self.publish("Evaluator", name, name, {}, {}, test_set=test_set)
+    def evaluated(self, name):
+        return self.publish("Evaluator", name, name, {}, {})
 
-    def judged(self, name, blessed=True, model="m", test_set="t"):
-        evaluator = self.evaluated(name, test_set)
+    def judged(self, name, blessed=True, model="m"):
+        evaluator = self.evaluated(name)
         self.publish("ModelValidator", f"of-{name}", "", {"Evaluator": evaluator}, {"name": model}, blessed=blessed)
         return evaluator
 
@@ -90,12 +103,11 @@ def history(tmp_path):
     return History(tmp_path / "root")
 
 
-def test_the_newest_blessed_model_of_the_same_name_and_test_split(history):
+def test_the_newest_blessed_model_of_the_same_name(history):
     candidate = history.evaluated("candidate")
     assert history.baseline(candidate) is None
     history.judged("refused", blessed=False)
     history.judged("other-model", model="n")
-    history.judged("other-split", test_set="u")
     assert history.baseline(candidate) is None
     history.judged("first")
     assert history.baseline(candidate) == "first"
@@ -108,7 +120,7 @@ def test_a_model_is_not_compared_with_itself(history):
     first, second = history.judged("first"), history.judged("second")
     assert history.baseline(second) == "first" and history.baseline(first) == "second"
     # Another configuration that translates alike is the same model: it meets the baseline that the first one met.
-    twin = history.publish("Evaluator", "twin", "second", {}, {}, test_set="t")
+    twin = history.publish("Evaluator", "twin", "second", {}, {})
     assert history.baseline(twin) == "first"
 
 
@@ -135,6 +147,4 @@ def test_what_is_published_comes_first(history, tmp_path):
     push(served, 11, candidate)
     assert history.baseline(candidate, served) == "second"
     push(served, 12, None)
-    assert history.baseline(candidate, served) == "second"
-    push(served, 13, history.evaluated("other-split", "u"))
     assert history.baseline(candidate, served) == "second"

@@ -128,17 +128,20 @@ def test_the_outdated_goes_but_not_what_the_pushed_model_was_made_of(tmp_path):
     assert len(removed) == 4 and kept == {} and artifacts.find(root, "Exporter", exporter.id)
 
 
-def test_the_evaluation_that_the_model_in_use_was_compared_with_stays(tmp_path):
+def test_evaluations_that_models_are_compared_with_stay(tmp_path):
     old, new, other = (make(tmp_path, "Evaluator", number, content=str(number)) for number in (1, 2, 3))
     path = tmp_path / "ModelValidator" / f"{4:012x}"
     artifacts.prepare(path)
     started, ended = new.manifest.started, new.manifest.ended
-    given = {"version": 1, "external_files": {}, "parameters": {}, "metrics": {}, "started": started, "ended": ended}
+    given = {"version": 1, "external_files": {}, "started": started, "ended": ended}
+    given |= {"parameters": {"name": "m"}, "metrics": {"blessed": True}}
     inputs = {"Evaluator": new, "Evaluator baseline": old}
     verdict = artifacts.publish(path, component="ModelValidator", inputs=inputs, **given)
     removed, kept = what(clean(tmp_path, dry_run=False, used=[new.id, verdict.id]))
     assert removed.keys() == {other.id} and kept == {old.id: "the model in use was compared with it"}
-    assert what(clean(tmp_path, dry_run=False, used=[new.id]))[0].keys() == {old.id, verdict.id}
+    removed, kept = what(clean(tmp_path, dry_run=False, used=[]))
+    assert removed.keys() == {old.id}
+    assert kept == dict.fromkeys([new.id, verdict.id], "the next model will be compared with it")
 
 
 def test_what_a_process_has_locked_stays(tmp_path):

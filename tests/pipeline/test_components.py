@@ -59,7 +59,7 @@ def test_inputs_come_first():
         ("evaluation.batch_size=7", ["Evaluator"]),
         ("evaluation.samples=7", []),
         ("evaluation.metrics=['bleu']", ["Evaluator"]),
-        ("evaluation.min_slice=7", ["Evaluator"]),
+        ("evaluation.min_slice=7", ["Evaluator", "ModelValidator"]),
         ("evaluation.resamples=200", ["Evaluator", "ModelValidator"]),
         ("evaluation.bless_metric=chrf", ["ModelValidator"]),
         ("evaluation.bless_margin=1", ["ModelValidator"]),

@@ -179,3 +179,18 @@ def test_other_outputs_without_a_cause_are_told(tmp_path):
     for root, content in zip(roots, ("one", "other"), strict=True):
         make(root, "Trainer", 1, content=content)
     assert differences(*map(of_root, roots)) == ["Trainer  another output of the same inputs"]
+
+
+def test_what_a_model_was_compared_with_is_no_ancestor_to_diff(tmp_path):
+    """Two pushed versions, the second judged against the first: their own trainings are compared."""
+    found = []
+    for number, epochs in enumerate((10, 20), start=1):
+        trainer = make(tmp_path, "Trainer", epochs, content=str(epochs), parameters={"training": {"epochs": epochs}})
+        evaluator = make(tmp_path, "Evaluator", number, [trainer], str(epochs))
+        inputs = {"Evaluator": evaluator, **({"Evaluator baseline": found[0][0]} if found else {})}
+        path = tmp_path / "ModelValidator" / f"{number:012x}"
+        artifacts.prepare(path)
+        given = {"version": 1, "external_files": {}, "parameters": {}, "metrics": {}, "started": NOW, "ended": NOW}
+        verdict = artifacts.publish(path, component="ModelValidator", inputs=inputs, **given)
+        found.append((evaluator, of_lineage(of_artifact(make(tmp_path, "Pusher", number, [verdict])))))
+    assert "Trainer  training.epochs 10 -> 20" in differences(found[0][1], found[1][1])

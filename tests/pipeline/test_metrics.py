@@ -193,7 +193,7 @@ def test_a_selection_is_scored_as_if_it_were_all(items, data):
     names = ["bleu", "chrf", "token_bleu", "exact_match", "word_error_rate", "phone_error_rate", "character_error_rate"]
     found = score(names, translations, references, PHONES)
     alone = values(names, [translations[n] for n in chosen], [references[n] for n in chosen], PHONES)
-    assert {name: one.of(np.array(chosen)) for name, one in found.items()} == pytest.approx(alone)
+    assert {name: one.part(np.array(chosen)).value for name, one in found.items()} == pytest.approx(alone)
 
 
 def test_a_missing_translation_is_refused():

@@ -46,6 +46,23 @@ def test_a_comparison_is_the_paired_test_of_both_translations(folders, tmp_path)
     assert (found["difference"], found["interval"], found["p"]) == compare(*scores, 200)
 
 
+def test_the_comparison_is_on_what_both_were_tested_on(folders, tmp_path):
+    """The corpus has grown: the candidate has other test sentences, all wrong, beside 55 of the old ones."""
+    lines = (folders / "good" / "translations.tsv").read_text().splitlines()[5:]
+    new = [f"new {number}\tx\tx\ty" for number in range(10)]
+    (folders / "grown").mkdir()
+    (folders / "grown" / "translations.tsv").write_text("\n".join([*new, *lines]) + "\n")
+    found, _ = blessed(folders, "grown", "good", tmp_path / "a", min_slice=55)
+    assert found["blessed"] and found["difference"] == 0 and found["compared_on"] == 55
+    assert found["value"] == 50 / 65 and found["candidate_value"] == found["baseline_value"] == 50 / 55
+    assert "on the 55 of 65 test sentences that both have" in found["reason"]
+    for minimum, verdict in ((None, False), (76.0, True), (77.0, False)):
+        output = tmp_path / str(minimum)
+        found, _ = blessed(folders, "grown", "good", output, min_slice=56, bless_minimum=minimum)
+        assert found["blessed"] is verdict and "baseline" not in found
+        assert minimum == 77.0 or "shares 55 test sentences" in found["reason"]
+
+
 def test_the_file_says_only_whether(folders, tmp_path):
     alone, first = blessed(folders, "good", None, tmp_path / "a")
     found, again = blessed(folders, "good", "bad", tmp_path / "b")

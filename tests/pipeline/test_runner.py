@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import artifacts
+from pipeline.locks import tried
 from pipeline.runner import Component, inspect, needed, run
 from preprocessing.errors import DataError
 
@@ -302,6 +303,9 @@ def test_what_is_resolved_is_an_input_like_others(root):
 
     def execute(inputs, output):
         executed.append(sorted(inputs))
+        for path in inputs.values():  # nobody may remove it meanwhile, not even what was resolved
+            with tried(path / "manifest.json", make=False) as alone:
+                assert not alone
         return {}
 
     reader = Component(name="Reader", version=1, inputs=("Made",), execute=execute, resolve=resolve)

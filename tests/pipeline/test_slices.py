@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.scores import Score, perplexity, ratio
+from pipeline.significance import intervals
 from pipeline.slices import by_domain, by_length, by_unknown, score_slices
 
 
@@ -57,13 +58,15 @@ def test_scores_of_slices():
         "perplexity": perplexity(nll, tokens),
         "exact_match": Score(np.array([(value, 1) for value in right], float), ratio),
     }
-    found = score_slices(scores, {"length": by_length(np.array([3, 9, 9, 2]), [3]), "domain": []}, few=3)
+    found = score_slices(scores, {"length": by_length(np.array([3, 9, 9, 2]), [3]), "domain": []}, few=3, resamples=50)
+    assert found["length"][0].pop("intervals")["exact_match"] == (1, 1)  # both right
+    assert found["length"][1].pop("intervals")["perplexity"][0] < math.exp(3)
     assert found == {
         "length": [
             {"name": "1-3", "sentences": 2, "few": True, "perplexity": pytest.approx(math.exp(1.5)), "exact_match": 1},
             {"name": "4+", "sentences": 2, "few": True, "perplexity": pytest.approx(math.exp(3)), "exact_match": 0},
         ]
     }
-    assert not score_slices(scores, {"all": by_length(np.array([1, 1, 1, 1]))}, few=4)["all"][0]["few"]
-    everything = score_slices(scores, {"all": by_length(np.array([1, 1, 1, 1]))}, few=4)["all"][0]
-    assert everything["perplexity"] == scores["perplexity"].value
+    everything = score_slices(scores, {"all": by_length(np.array([1, 1, 1, 1]))}, few=4, resamples=50)["all"][0]
+    assert not everything["few"] and everything["perplexity"] == scores["perplexity"].value
+    assert everything["intervals"] == intervals(scores, 50)

@@ -21,10 +21,17 @@ EVALUATION = {
     "intervals": {"bleu": [39.2, 42.5]},
     "slices": {
         "length": [
-            {"name": "1-8", "sentences": 3, "few": False, "perplexity": 4.2, "bleu": 45.25},
-            {"name": "9+", "sentences": 1, "few": True, "perplexity": 5.0, "bleu": 30.5},
+            {
+                "name": "1-8",
+                "sentences": 3,
+                "few": False,
+                "perplexity": 4.2,
+                "bleu": 45.25,
+                "intervals": {"perplexity": [4.0, 4.4], "bleu": [43.0, 47.5]},
+            },
+            {"name": "9+", "sentences": 1, "few": True, "perplexity": 5.0, "bleu": 30.5, "intervals": {}},
         ],
-        "domain": [{"name": HOSTILE, "sentences": 4, "few": False, "perplexity": 4.5, "bleu": 40.91}],
+        "domain": [{"name": HOSTILE, "sentences": 4, "few": False, "perplexity": 4.5, "bleu": 40.91, "intervals": {}}],
     },
     "tracks": {"bleu": "LC"},
     "signatures": {"bleu": "nrefs:1|case:lc"},
@@ -156,7 +163,15 @@ def run(tmp_path_factory) -> Run:
     files = {"evaluation.json": EVALUATION, "translations.tsv": rows, "attention.json": ATTENTION}
     root.publish("Evaluator", files, inputs=["Transform", "Ensembler"], metrics=EVALUATION["figures"])
     verdict = {"blessed": False, "reason": f"worse than {HOSTILE}", "metric": "bleu", "value": 40.91}
-    compared = {"baseline": "0123456789ab", "baseline_value": 42.0, "difference": -1.09, "interval": [-2, 0], "p": 0.04}
+    compared = {
+        "baseline": "0123456789ab",
+        "candidate_value": 40.91,
+        "compared_on": 4,
+        "baseline_value": 42.0,
+        "difference": -1.09,
+        "interval": [-2, 0],
+        "p": 0.04,
+    }
     root.publish("ModelValidator", {}, inputs=["Evaluator"], metrics=verdict | compared)
     card = {
         "name": "my",

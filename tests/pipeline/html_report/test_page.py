@@ -16,9 +16,10 @@ from pipeline.html_report.blocks import Table
 from pipeline.html_report.lineage import duration
 from pipeline.html_report.page import _environment, page, write_page
 from pipeline.html_report.run import Run
-from pipeline.html_report.sentences import Translation, best_and_worst, ranked
+from pipeline.html_report.sentences import best_and_worst, ranked
 from pipeline.html_report.svg import visible
 from pipeline.plan import State
+from pipeline.translations import Translation
 from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root
 
 BLOCKS = _environment().from_string('{% from "blocks.html" import show %}{{ show(blocks) }}')
@@ -139,6 +140,7 @@ def test_what_the_components_found_is_there(document):
     assert ["train", "100", "380", "300", "3.8", "3.0", "0.79 %", "1.00 %"] in rows
     assert ["BLEU", "40.91", "42.00", "-1.09", "-2.00 to 0.00", "0.040"] in rows
     assert ["seed 2", "1,234,567", "4", "epoch 4", "BLEU", "5.000", "20.00"] in rows
+    assert ["1-8 (3)", "45.25", "43 to 47.5"] in rows  # the values of a chart of slices
     assert ["nested.deep", "1, 2"] in rows and ["a", "none"] in rows
     assert ["10", "97", "97"] in rows  # coverage
     assert any(row[:1] == ["Trainer seed 1"] and "1 min" not in row and "60 s" in row for row in rows)
@@ -198,7 +200,7 @@ def _files(folder):
 
 
 def test_best_and_worst_do_not_overlap_and_are_in_order():
-    rows = [Translation(f"s{n}", "abcdef"[:n], ["abcdef"]) for n in range(7)]
+    rows = [Translation(f"s{n}", "abcdef"[:n], "", ("abcdef",)) for n in range(7)]
     scores = [score for score, _ in ranked(rows, lowercase=False)]
     assert scores == sorted(scores, reverse=True) and scores[0] == 100.0
     worst, best = (block for block in best_and_worst(rows, lowercase=False) if isinstance(block, Table))
@@ -208,10 +210,10 @@ def test_best_and_worst_do_not_overlap_and_are_in_order():
 
 
 def test_the_best_of_several_references_and_the_longest_of_equals_come_first():
-    several = Translation("a", "the cat", ["dogs", "the cat"])
-    longer = Translation("a longer one", "the cat", ["the cat"])
+    several = Translation("a", "the cat", "", ("dogs", "the cat"))
+    longer = Translation("a longer one", "the cat", "", ("the cat",))
     assert [row for _, row in ranked([several, longer], lowercase=False)] == [longer, several]
-    assert ranked([Translation("a", "The Cat", ["the cat"])], lowercase=True)[0][0] == 100.0
+    assert ranked([Translation("a", "The Cat", "", ("the cat",))], lowercase=True)[0][0] == 100.0
 
 
 @pytest.mark.parametrize(
