@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 TOML = """
+extends = "dates"
 data = {builtin = "dates", shards = 2, dates = {count = 200}}
 model = {embedding_size = 8, hidden_size = 12, num_layers = 1}
 training = {epochs = 1, batch_size = 32, checkpoint_minutes = 0.0}
