@@ -34,6 +34,7 @@ class SideSurvey(NamedTuple):
     p99_words: int
     mean_characters: float
     p99_characters: int
+    running_words: int
     distinct_words: int
     distinct_characters: int
     script: str | None  # of most letters
@@ -95,6 +96,7 @@ class _Side:
             p99_words=_p99(words),
             mean_characters=sum(characters) / len(characters),
             p99_characters=_p99(characters),
+            running_words=sum(words),
             distinct_words=len(self.words),
             distinct_characters=len(self.characters),
             script=main_script(letters),

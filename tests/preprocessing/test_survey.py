@@ -28,6 +28,7 @@ def test_what_is_seen(tmp_path):
     assert found.source.mean_words == pytest.approx((3 + 3 + 2) / 3)  # marks do not split words
     assert found.source.mean_characters == pytest.approx((9 + 16 + 10) / 3)  # two spaces are one
     assert (found.source.p99_words, found.source.p99_characters) == (3, 16)
+    assert found.source.running_words == 2 * (3 + 3 + 2)
     assert found.source.distinct_words == len({"ein", "hund", "!", "zwei", "große", "hunde", "हनद", "म"})
     assert found.target.script == "Latin"
     letters = "adogtwobigdogs"
