@@ -21,9 +21,8 @@ from preprocessing.filters import Reason
 from preprocessing.lines import READ_ERRORS, explain, opened
 
 _LANGUAGE = ("{http://www.w3.org/XML/1998/namespace}lang", "lang")  # the second one in TMX 1.1
-_HIGHLIGHT = (
-    "hi"  # the one element within a segment whose text is text; the others hold codes of the format it came from
-)
+# The one element within a segment whose text is text; the others hold codes of the format it came from.
+_HIGHLIGHT = "hi"
 _PREVIEW_BYTES = 256
 
 
@@ -55,7 +54,11 @@ class TmxShard:
     languages: tuple[str, str]
 
     def rows(self, max_line_bytes: int) -> Iterator[Row]:
-        """Yields the units, each with the line it begins on; see `corpora.Shard.rows`."""
+        """Yields the units, each with the line it begins on; see `corpora.Shard.rows`.
+
+        libxml2 counts no further than line 65,535. Each unit after it has the number after the last unit's: the
+        numbers still rise, but are too small where a unit takes more than one line.
+        """
         line = 0
         try:
             with opened(self.name) as stream:
