@@ -167,9 +167,10 @@ class DataConfig(Section):
     """Where sentence pairs come from, and how they are split.
 
     One origin or none: `source` with `target`, or `tsv`, or `builtin`; and as many `corpora` as there are. Paths may
-    hold the wildcards `*`, `?` and `[...]`; files may be packed (`.gz`, `.bz2`, `.zst`). A relative path starts from
-    `directory`; without one, a name of `download` means the fetched file, and any other path starts from the folder of
-    the configuration file.
+    hold the wildcards `*`, `?`, `[...]` and, folders included, `**`; files of `source` and `target` are then paired by
+    what the wildcards stand for. Files may be packed (`.gz`, `.bz2`, `.zst`). A relative path starts from `directory`;
+    without one, a name of `download` means the fetched file, and any other path starts from the folder of the
+    configuration file.
     """
 
     source: str | None = None

@@ -56,8 +56,8 @@ class TmxShard:
     def rows(self, max_line_bytes: int) -> Iterator[Row]:
         """Yields the units, each with the line it begins on; see `corpora.Shard.rows`.
 
-        libxml2 counts no further than line 65,535. Each unit after it has the number after the last unit's: the
-        numbers still rise, but are too small where a unit takes more than one line.
+        Beyond line 65,535 the number may be a few lines off: libxml2 then knows the lines of texts only, and gives
+        that of one in the unit or beside it.
         """
         line = 0
         try:
