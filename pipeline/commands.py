@@ -21,6 +21,7 @@ from pipeline.init_config import add_init_arguments, init
 from pipeline.plan import State, inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import RefusedError
+from preprocessing.file_patterns import is_remote
 
 REMOTE_BATCH = 16
 """Texts that are sent to a server together, at most: the batch size that its configuration allows."""
@@ -51,10 +52,23 @@ class Command:
 def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     """The configuration that was named, and the root of its run."""
     config = load(arguments.config, arguments.overrides)
-    root = Path(arguments.root or Path("runs") / config.name).expanduser()
+    root = local_root(arguments.root) if arguments.root else Path("runs") / config.name
     if any(mark in str(root.absolute()) for mark in "*?["):
         raise UsageError(f"{root.absolute()}: Beam reads *, ? and [ in a path as wildcards; choose another --root")
     return config, root
+
+
+def local_root(given: str) -> Path:
+    """The folder that `--root` names.
+
+    Raises:
+        UsageError: it is remote.
+    """
+    if is_remote(given):
+        raise UsageError(
+            f"--root {given}: expected a folder of this machine; only data and Beam's workers can be remote"
+        )
+    return Path(given).expanduser()
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:

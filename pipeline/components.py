@@ -121,7 +121,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         packages.append({"dates": "babel", "emoji": "emoji"}[data.builtin])
     return Component(
         name="ExampleGen",
-        version=3,
+        version=4,
         packages=exactly(*packages),
         parameters=parameters,
         external_files=lambda: external_files(data),
@@ -156,7 +156,7 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
         return statistics(inputs["ExampleGen"], inputs["Transform"], output, beam_args)
 
     return Component(
-        name="StatisticsGen", version=2, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
+        name="StatisticsGen", version=3, inputs=("ExampleGen", "Transform"), execute=_with_tensorflow(execute)
     )
 
 

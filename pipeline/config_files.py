@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
+from preprocessing.file_patterns import is_remote
 
 PATH_KEYS = tuple(split + side for split in ("", "validation_", "test_") for side in ("source", "target", "tsv"))
 """Keys of the section `data` that hold paths."""
@@ -94,11 +95,6 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
         for corpus in resolved.get("corpora", ())
     ]
     return resolved
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is like gs://bucket/name: read by Beam alone, and never relative to a folder."""
-    return "://" in path
 
 
 def base_of(keys: tuple[str, ...], document: Document) -> Path:

@@ -62,6 +62,8 @@ def _columns(value: object) -> object:
         raise ValueError(f"expected two columns, source and target, by name or by number, got {value!r}")
     if any(isinstance(column, int) and column < 1 for column in columns):
         raise ValueError(f"expected columns to be numbered from 1, got {value!r}")
+    if columns[0] == columns[1]:
+        raise ValueError(f"expected two different columns, source and target, got {value!r}")
     return columns
 
 
@@ -134,6 +136,8 @@ class CorpusConfig(Section):
                 'languages: expected the codes of two languages, source and target, such as ["de", "en"],'
                 f" got {list(self.languages) if self.languages else 'nothing'}"
             )
+        if self.keys is not None and self.keys[0] == self.keys[1]:
+            raise ValueError(f"keys: expected two different keys, source and target, got {list(self.keys)}")
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ValueError(f"delimiter: expected one character that is no quote or line end, got {self.delimiter!r}")
         if not re.fullmatch(r"[\w.+-]{0,40}", self.domain):
@@ -163,9 +167,10 @@ class DataConfig(Section):
     """Where sentence pairs come from, and how they are split.
 
     One origin or none: `source` with `target`, or `tsv`, or `builtin`; and as many `corpora` as there are. Paths may
-    hold the wildcards `*`, `?` and `[...]`; files may be packed (`.gz`, `.bz2`, `.zst`). A relative path starts from
-    `directory`; without one, a name of `download` means the fetched file, and any other path starts from the folder of
-    the configuration file.
+    hold the wildcards `*`, `?`, `[...]` and, folders included, `**`; files of `source` and `target` are then paired by
+    what the wildcards stand for. Files may be packed (`.gz`, `.bz2`, `.zst`). A relative path starts from `directory`;
+    without one, a name of `download` means the fetched file, and any other path starts from the folder of the
+    configuration file.
     """
 
     source: str | None = None

@@ -5,18 +5,21 @@ Nothing is read but bytes to hash, so a missing file is known before anything st
 
 import fnmatch
 import functools
-import glob
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts import hash_file
-from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS, is_remote
+from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS
 from pipeline.data_config import DataConfig
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import find_files, has_wildcards, is_remote
 
-_WILDCARDS = "*?["
+_REMEDY = (
+    ", or name the folder that has the file: --set data.directory=FOLDER (else relative paths start from the TOML's "
+    "folder)"
+)
 
 
 def external_files(data: DataConfig) -> dict[str, str]:
@@ -77,20 +80,16 @@ def user_cache() -> Path:
 
 
 def _matching(key: str, pattern: str, directory: str | None) -> list[str]:
-    """The files that a pattern matches, sorted by path."""
-    if is_remote(pattern):
-        from preprocessing.corpora import matching_files  # takes seconds, and local files do without
-
-        return matching_files(pattern)
-    path = os.path.join(directory or "", pattern)
-    # A name such as corpus[1].txt is a file before it is a pattern.
-    paths = sorted(glob.glob(path)) or ([path] if os.path.exists(path) else [])
+    """The files that a pattern matches, sorted by path: the same that are read."""
+    path = pattern if is_remote(pattern) else os.path.join(directory or "", pattern)
+    try:
+        paths = find_files(path)
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from error
     if not paths:
-        what = "no file matches" if any(mark in path for mark in _WILDCARDS) else "no such file"
-        raise DataError(
-            f"{key}: {what}: {path}; check the path, or name the folder that has the file: "
-            "--set data.directory=FOLDER (else relative paths start from the TOML's folder)"
-        )
+        what = "no file matches" if has_wildcards(path) else "no such file"
+        remedy = "" if is_remote(path) else _REMEDY
+        raise DataError(f"{key}: {what}: {path}; check the path{remedy}")
     return paths
 
 

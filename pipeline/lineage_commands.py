@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts, lineage
 from pipeline.clean import Verdict, clean
-from pipeline.commands import Command, add_choice, chosen, configuration
+from pipeline.commands import Command, add_choice, chosen, configuration, local_root
 from pipeline.component import needed
 from pipeline.components import DEFAULTS, build
 from pipeline.diff import differences, of_lineage, of_root
@@ -33,7 +33,7 @@ def _add_roots(parser: argparse.ArgumentParser) -> None:
 
 def _roots(arguments: argparse.Namespace) -> list[Path]:
     if arguments.root:
-        return [Path(arguments.root).expanduser().absolute()]
+        return [local_root(arguments.root).absolute()]
     return sorted(path.absolute() for path in Path("runs").glob("*/") if path.is_dir())
 
 
@@ -109,7 +109,7 @@ def _clean(arguments: argparse.Namespace) -> None:
     elif not arguments.root:
         raise UsageError("expected a CONFIG or --root DIR, got neither; see heliograph clean --help")
     else:
-        root = Path(arguments.root).expanduser()
+        root = local_root(arguments.root)
     if not _is_root(root):
         raise UsageError(f"{root}: expected the folder of a run, with its {_CONFIG_FILE} or artifacts in it")
     verdicts = clean(root.absolute(), arguments.dry_run, used, servable)

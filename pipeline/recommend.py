@@ -11,6 +11,7 @@ from preprocessing.survey import SideSurvey, Survey
 
 _SHORT = 20  # characters in the mean: words, names, dates rather than sentences
 _CLOSED = 300  # distinct tokens of a side that is written in symbols
+_EXHAUSTED = 50  # running tokens for each distinct one: no new ones are to come, unlike words of a small corpus
 _MANY_CHARACTERS = 1_000
 _FEW, _SOME, _MANY = 10_000, 100_000, 1_000_000  # pairs
 
@@ -72,7 +73,8 @@ def recommend(survey: Survey) -> Sections:
 
 def unit_of(side: SideSurvey) -> Unit:
     """What a token is: a symbol of a closed inventory, a character of a short text, or a subword."""
-    if side.distinct_words <= _CLOSED and side.mean_words >= 2:
+    exhausted = side.running_words >= _EXHAUSTED * side.distinct_words
+    if side.distinct_words <= _CLOSED and side.mean_words >= 2 and exhausted:
         return "symbols"
     return "character" if side.mean_characters <= _SHORT else "bpe"
 

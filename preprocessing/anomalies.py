@@ -5,7 +5,7 @@
       "checks": [
         {"check": "untranslated", "split": "train", "value": 0.124, "limit": 0.1, "verdict": "anomaly",
          "key": "max_untranslated_share", "count": 3596, "of": 29000, "examples": [
-           {"file": "train.de.gz", "line": 17, "source": "Hot Dogs", "target": "hot dogs"}, ...]},
+           {"file": "data/train.de.gz", "line": 17, "source": "Hot Dogs", "target": "hot dogs"}, ...]},
         ...
       ]
     }

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
-from apache_beam.io.filesystems import FileSystems
-
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import matching_files, paired_files
 from preprocessing.filters import Reason
 from preprocessing.line_blocks import LineRange, read_range
 from preprocessing.lines import Line
@@ -105,7 +104,7 @@ class FilePairs(Corpus):
 
     Attributes:
       source: path or glob on any file system Beam knows; ``.gz``, ``.bz2`` and ``.zst`` are decompressed.
-      target: likewise. The files matched by two globs are paired in sorted order.
+      target: likewise. The files matched by two globs are paired by name: what the wildcards stand for is the same.
       split: where the pairs go; None divides them by hash.
     """
 
@@ -117,16 +116,10 @@ class FilePairs(Corpus):
         """Finds the files.
 
         Raises:
-          DataError: a pattern matches nothing, or the two match different numbers of files.
+          DataError: a pattern matches nothing, or one of several files has no partner.
         """
-        sources, targets = matching_files(self.source), matching_files(self.target)
-        if len(sources) != len(targets):
-            raise DataError(
-                f"{self.source} matches {len(sources)} files but {self.target} matches {len(targets)};"
-                " both sides of a pair need the same number of files, paired in sorted order"
-            )
-        alone = len(sources) == 1
-        return [FilePairShard(source, target, alone) for source, target in zip(sources, targets, strict=True)]
+        pairs = paired_files(self.source, self.target)
+        return [FilePairShard(source, target, alone=len(pairs) == 1) for source, target in pairs]
 
 
 @dataclass(frozen=True)
@@ -228,31 +221,6 @@ class TsvShard:
 def first_line(lines: LineRange | None) -> int:
     """Number, from 1, of the first line that a shard reads."""
     return lines.first + 1 if lines else 1
-
-
-def matching_files(pattern: str) -> list[str]:
-    """Lists the files a path or glob matches, sorted by name.
-
-    Raises:
-      DataError: there is none, or the file system is unknown.
-    """
-    if pattern.endswith("/"):
-        raise DataError(
-            f"{pattern}: expected a file, found a directory; name the file, or a pattern such as {pattern}*"
-        )
-    try:
-        # As in a shell, and as in the fingerprint of a run, a wildcard does not match hidden files.
-        found = [found.path for found in FileSystems.match([pattern])[0].metadata_list]
-        paths = sorted(path for path in found if path == pattern or not path.rsplit("/", 1)[-1].startswith("."))
-        # A name such as "corpus[1].txt" is a file before it is a pattern.
-        if not paths and FileSystems.exists(pattern):
-            paths = [pattern]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{pattern}: cannot be listed ({' '.join(str(error).split())})") from error
-    if not paths:
-        remedy = "no file matches this pattern" if any(mark in pattern for mark in "*?[") else "no such file"
-        raise DataError(f"{pattern}: {remedy}; check the path")
-    return paths
 
 
 def _too_long(source: Line, target: Line) -> Reason | None:

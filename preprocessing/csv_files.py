@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from preprocessing.corpora import Corpus, Row, Split, matching_files
+from preprocessing.corpora import Corpus, Row, Split
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import matching_files
 from preprocessing.filters import Reason
 from preprocessing.lines import Line, read_lines
 

@@ -1,6 +1,6 @@
 """Counts of pairs that stand out, each with a few examples that do not depend on who found them first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from preprocessing.examples import Record
@@ -78,6 +78,33 @@ def described(finding: Finding, of: int) -> dict[str, Any]:
             for example in finding.examples
         ],
     }
+
+
+def with_paths(findings: Findings, files: Sequence[str]) -> Findings:
+    """The same findings with the paths of files in the keys of their examples, whose order stays as it is.
+
+    Args:
+      findings: those of keys such as ``00002-a.de:000000017``, which becomes ``00002-law/a.de:000000017``.
+      files: the path to each number.
+
+    Raises:
+      ValueError: a key is of another file than the one of its number.
+    """
+    return {
+        kind: Finding(
+            finding.pairs, [example._replace(key=_with_path(example.key, files)) for example in finding.examples]
+        )
+        for kind, finding in findings.items()
+    }
+
+
+def _with_path(key: str, files: Sequence[str]) -> str:
+    file, _, line = key.rpartition(":")
+    number, _, name = file.partition("-")
+    path = files[int(number)] if number.isdecimal() and int(number) < len(files) else ""
+    if path.rsplit("/", 1)[-1] != name or not name:
+        raise ValueError(f"files must name those of the records' keys, got none for {key}")
+    return f"{number}-{path}:{line}"
 
 
 def place(key: str) -> tuple[str, int]:

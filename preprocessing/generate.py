@@ -32,7 +32,7 @@ from preprocessing.examples import TRAIN, WriteShards, to_example
 from preprocessing.filters import Duplicates, FilterOptions
 from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, delete_folder, shuffle_folder
 from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
-from preprocessing.reading import PAIRS, Pair, PairCoder, ReadPairs
+from preprocessing.reading import PAIRS, Listed, Pair, PairCoder, ReadPairs, list_shards
 from preprocessing.splits import settle, split_by_hash
 from preprocessing.text import TextConfig
 
@@ -107,7 +107,7 @@ def generate_examples(
     """
     if not sources:
         raise DataError("no corpus is given; name at least one source of pairs")
-    started = time.monotonic()
+    started, needed = time.monotonic(), _needed_splits(sources, options)
     aside = f"{output_dir.rstrip('/')}.aside-{uuid.uuid4().hex}"
     try:
         FileSystems.mkdirs(aside)
@@ -115,10 +115,12 @@ def generate_examples(
         raise DataError(f"{output_dir}: cannot be written ({error}); choose another folder or free it") from error
     try:
         _LOGGER.info("reading %d corpora", len(sources))
+        shards = list_shards(sources)
         with shuffle_folder(aside) as folder:
-            run(lambda pipeline: _build(pipeline, sources, options, aside, folder), beam_args)
+            run(lambda pipeline: _build(pipeline, shards, needed, options, aside, folder), beam_args)
         counts = tally.counts_of(_read_text(FileSystems.join(aside, COUNTS_FILE)))
-        tally.check_counts(counts, _needed_splits(sources, options), options.max_error_share)
+        counts["files"] = [listed.shard.name for listed in shards]
+        tally.check_counts(counts, needed, options.max_error_share)
         _write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n", FileSystems.join(aside, COUNTS_FILE))
         _move_files(aside, output_dir)
     finally:
@@ -128,9 +130,14 @@ def generate_examples(
 
 
 def _build(
-    pipeline: beam.Pipeline, sources: Sequence[PairSource], options: GenerateOptions, output_dir: str, folder: str
+    pipeline: beam.Pipeline,
+    listed: Sequence[Listed],
+    needed: Sequence[Split],
+    options: GenerateOptions,
+    output_dir: str,
+    folder: str,
 ) -> None:
-    found = pipeline | "Read" >> ReadPairs(sources, options.max_line_bytes, options.block_bytes)
+    found = pipeline | "Read" >> ReadPairs(listed, options.max_line_bytes, options.block_bytes)
     duplicates = options.filters.drop_duplicates
     choose_split = partial(
         _split_by_near_form if duplicates == "near" else split_by_hash,
@@ -158,9 +165,7 @@ def _build(
         steps[f"JudgedBy{name}"], pairs = grouped, grouped[PAIRS]
     weighed = pairs | "Weigh" >> beam.ParDo(WeighPairs()).with_outputs(tally.ENTRIES, main=PAIRS)
     steps["Weighed"] = weighed
-    shards: dict[str, int] = {
-        split: options.shards if split == TRAIN else 1 for split in _needed_splits(sources, options)
-    }
+    shards: dict[str, int] = {split: options.shards if split == TRAIN else 1 for split in needed}
     _ = (
         weighed[PAIRS]
         | "Serialize" >> beam.Map(_record).with_output_types(tuple[str, str, bytes])

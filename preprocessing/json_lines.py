@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from preprocessing.corpora import Corpus, Row, Split, first_line, matching_files
+from preprocessing.corpora import Corpus, Row, Split, first_line
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import matching_files
 from preprocessing.filters import Reason
 from preprocessing.line_blocks import LineRange, read_range
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import polib
 
-from preprocessing.corpora import Corpus, Row, Split, matching_files
+from preprocessing.corpora import Corpus, Row, Split
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import matching_files
 from preprocessing.filters import Reason
 from preprocessing.lines import READ_ERRORS, explain, opened
 

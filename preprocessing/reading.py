@@ -79,40 +79,53 @@ class PairCoder(beam.coders.Coder):
 typecoders.registry.register_coder(Pair, PairCoder)
 
 
-class ReadPairs(beam.PTransform[PBegin, Any]):
-    """Reads all pairs of some sources.
+class Listed(NamedTuple):
+    """A shard, with what is known of its corpus."""
 
-    Example: ``found = pipeline | ReadPairs([Tsv("pairs.tsv")])``; then `found[PAIRS]` holds `Pair`s, in no order, and
-    `found[ENTRIES]` `tally.Entry`s: how many rows were read, which were dropped because they cannot be used at all, and
-    which files could not be read. An exception would come out of Beam wrapped in a traceback, and perhaps tried again.
+    split: Split | None
+    weight: float
+    domain: str
+    shard: Any  # a Shard; Beam checks annotations at construction and cannot compare protocols
+
+
+def list_shards(sources: Sequence[PairSource]) -> list[Listed]:
+    """All shards of some sources, in their order: the number in a pair's key is the place in this list.
+
+    Raises:
+      DataError: a source has no files.
+    """
+    return [
+        Listed(source.split, source.weight, source.domain, shard) for source in sources for shard in source.shards()
+    ]
+
+
+class ReadPairs(beam.PTransform[PBegin, Any]):
+    """Reads all pairs of some shards.
+
+    Example: ``found = pipeline | ReadPairs(list_shards([Tsv("pairs.tsv")]), 1 << 16, 16 << 20)``; then `found[PAIRS]`
+    holds `Pair`s, in no order, and `found[ENTRIES]` `tally.Entry`s: how many rows were read, which were dropped because
+    they cannot be used at all, and which files could not be read. An exception would come out of Beam wrapped in a
+    traceback, and perhaps tried again.
 
     Args:
-      sources: where the pairs come from.
+      shards: see `list_shards`.
       max_line_bytes: longest line that is loaded.
       block_bytes: files of plain lines that are larger are read in parallel, in parts of this size. What is read does
         not depend on it.
-
-    Raises:
-      DataError: on construction of the pipeline, when a source has no files.
     """
 
-    def __init__(self, sources: Sequence[PairSource], max_line_bytes: int, block_bytes: int) -> None:
-        """Holds the sources; `expand` lists their shards."""
+    def __init__(self, shards: Sequence[Listed], max_line_bytes: int, block_bytes: int) -> None:
+        """Holds the arguments; Beam's own constructor has no types."""
         super().__init__()
-        self._sources = sources
+        self._shards = shards
         self._max_line_bytes = max_line_bytes
         self._block_bytes = block_bytes
 
     def expand(self, pipeline: PBegin) -> Any:
         """Gives a dictionary of the two collections, which Beam has no type hint for."""
-        listed = [
-            Listed(source.split, source.weight, source.domain, shard)
-            for source in self._sources
-            for shard in source.shards()
-        ]
         divided = (
             pipeline
-            | "ListShards" >> beam.Create(list(enumerate(listed)), reshuffle=False)
+            | "ListShards" >> beam.Create(list(enumerate(self._shards)), reshuffle=False)
             | "SpreadShards" >> beam.Reshuffle()
             | "Divide" >> beam.ParDo(_Divide(self._block_bytes)).with_outputs(_BLOCKS, main=_WHOLE)
         )
@@ -134,15 +147,6 @@ class ReadPairs(beam.PTransform[PBegin, Any]):
         )
         entries = (counted[ENTRIES], ranges[ENTRIES], found[ENTRIES]) | "AllEntries" >> beam.Flatten()
         return {PAIRS: found[PAIRS], ENTRIES: entries}
-
-
-class Listed(NamedTuple):
-    """A shard, with what is known of its corpus."""
-
-    split: Split | None
-    weight: float
-    domain: str
-    shard: Any  # a Shard; Beam checks annotations at construction and cannot compare protocols
 
 
 class Block(NamedTuple):

@@ -16,7 +16,7 @@
           "length_correlation": 0.83,
           "suspicious": {
             "untranslated": {"count": 3, "of": 29000, "share": 0.0001, "examples": [
-              {"file": "train.de.gz", "line": 713, "source": "Hot Dogs", "target": "hot dogs"}, ...]},
+              {"file": "data/train.de.gz", "line": 713, "source": "Hot Dogs", "target": "hot dogs"}, ...]},
             "length_ratio": {...}, "numbers_differ": {...}, "source_script": {...}, "target_script": {...}
           },
           "duplicates": {"pairs": {...}, "sources": {...}}
@@ -54,6 +54,7 @@ from preprocessing.beam_run import run
 from preprocessing.description import describe
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, record_files, splits_of
+from preprocessing.findings import with_paths
 from preprocessing.grouping import shuffle_folder
 from preprocessing.pair_counts import CountPairs
 from preprocessing.records import write_whole
@@ -65,13 +66,14 @@ STATISTICS_FILE = "statistics.json"
 
 
 def statistics(
-    transform_dir: str, counts: Mapping[str, object], output_dir: str, beam_args: Sequence[str] = ()
+    transform_dir: str, counts: Mapping[str, Any], output_dir: str, beam_args: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Describes the records of every split and writes ``statistics.json``.
 
     Args:
       transform_dir: directory that `preprocessing.transform.transform` wrote.
-      counts: what ExampleGen counted, by reason; is passed on under ``example_gen``.
+      counts: what ExampleGen counted, see `preprocessing.tally`; is passed on under ``example_gen``, but for the files,
+        by which the examples name theirs.
       output_dir: directory for the file; made if missing.
       beam_args: Beam options.
 
@@ -115,14 +117,16 @@ def _write(
     joined: tuple[str, dict[str, Iterable[Any]]],
     splits: Sequence[str],
     sizes: Mapping[str, int],
-    example_gen: object,
+    example_gen: Mapping[str, Any],
     path: str,
 ) -> None:
     (counted,), (repeats,) = joined[1]["counts"], joined[1]["repeats"]
+    files = example_gen["files"]
+    located = {split: counts._replace(findings=with_paths(counts.findings, files)) for split, counts in counted.items()}
     content = {
-        **describe(counted, repeats, splits),
+        **describe(located, with_paths(repeats, files), splits),
         "vocabulary_sizes": sizes,
-        "example_gen": example_gen,
+        "example_gen": {name: count for name, count in example_gen.items() if name != "files"},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))

@@ -34,6 +34,7 @@ class SideSurvey(NamedTuple):
     p99_words: int
     mean_characters: float
     p99_characters: int
+    running_words: int
     distinct_words: int
     distinct_characters: int
     script: str | None  # of most letters
@@ -95,6 +96,7 @@ class _Side:
             p99_words=_p99(words),
             mean_characters=sum(characters) / len(characters),
             p99_characters=_p99(characters),
+            running_words=sum(words),
             distinct_words=len(self.words),
             distinct_characters=len(self.characters),
             script=main_script(letters),
@@ -113,8 +115,9 @@ def survey(corpus: "PairSource", sample_bytes: int = SAMPLE_BYTES) -> Survey:
       DataError: a file is missing, empty, binary or not UTF-8, or the lines of two files do not match.
     """
     sides, pairs, seen, broken = (_Side(), _Side()), 0, 0, 0
-    sampled, first_broken = 0, ""
-    for shard in corpus.shards():
+    sampled, first_broken, remedy = 0, "", ""
+    shards = corpus.shards()
+    for shard in shards:
         for row in shard.rows(_MAX_LINE_BYTES):
             pairs += 1
             if seen >= sample_bytes:
@@ -124,14 +127,17 @@ def survey(corpus: "PairSource", sample_bytes: int = SAMPLE_BYTES) -> Survey:
             complaint = _complaint(row)
             if complaint is not None:
                 broken += 1
-                first_broken = first_broken or f"{shard.name} line {row.line}: {complaint}"
+                if not first_broken:
+                    first_broken = f"{shard.name} line {row.line}: {complaint}"
+                    remedy = _remedy(shard.name)
                 continue
             for side, text in zip(sides, (row.source, row.target), strict=True):
                 side.add(" ".join(text.decode().split()))
     if not pairs:
-        raise DataError(f"{corpus}: expected pairs, found none")
+        more = f" and {len(shards) - 1} more files are" if len(shards) > 1 else " is"
+        raise DataError(f"{shards[0].name}{more} empty; expected one sentence a line")
     if broken > _MAX_BROKEN_SHARE * sampled or broken == sampled:
-        raise DataError(f"{first_broken}; {broken:,} of the first {sampled:,} lines are like this or worse")
+        raise DataError(f"{first_broken}; {broken:,} of the first {sampled:,} lines are like this or worse{remedy}")
     source, target = sides
     return Survey(pairs, sampled - broken, source.survey(target), target.survey(source), _growth(source, target))
 
@@ -146,6 +152,16 @@ def _complaint(row: "Row") -> str | None:
     if encoding_reason(row.source, row.target) is not None:
         return "not UTF-8; convert it, for instance with iconv -t UTF-8"
     return None if row.source.strip() and row.target.strip() else "one side is empty"
+
+
+def _remedy(path: str) -> str:
+    """What to do with a file that is not of plain lines, by its name."""
+    ending = re.search(r"\.(csv|jsonl|tmx|po)(\.gz|\.bz2|\.zst)?$", path)
+    if ending is None:
+        return ""
+    return (
+        f"; only plain lines are looked at: name the file in a configuration, [[data.corpora]] with {ending[1]} = ..."
+    )
 
 
 def _growth(source: _Side, target: _Side) -> dict[tuple[str, str], float]:

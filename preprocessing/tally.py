@@ -4,9 +4,11 @@
  "repeated": 1200,
  "kept": {"train": 29167, "validation": 1014, "test": 0},
  "dropped": {"empty_target": {"count": 23, "examples": [
-     {"file": "data/train.de", "line": 713, "source": "Ein Hund.", "target": ""}, ...]}}}
+     {"file": "data/train.de", "line": 713, "source": "Ein Hund.", "target": ""}, ...]}},
+ "files": ["data/train.de", "data/more/train.de"]}
 
-What was read and what was repeated, because of the weight of its corpus, was kept or dropped.
+What was read and what was repeated, because of the weight of its corpus, was kept or dropped. The files, which
+`preprocessing.generate` adds, are in the order of the numbers that the records' keys begin with.
 """
 
 import json

@@ -15,15 +15,15 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
-from preprocessing.corpora import Corpus, Row, Split, matching_files
+from preprocessing.corpora import Corpus, Row, Split
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import matching_files
 from preprocessing.filters import Reason
 from preprocessing.lines import READ_ERRORS, explain, opened
 
 _LANGUAGE = ("{http://www.w3.org/XML/1998/namespace}lang", "lang")  # the second one in TMX 1.1
-_HIGHLIGHT = (
-    "hi"  # the one element within a segment whose text is text; the others hold codes of the format it came from
-)
+# The one element within a segment whose text is text; the others hold codes of the format it came from.
+_HIGHLIGHT = "hi"
 _PREVIEW_BYTES = 256
 
 
@@ -55,7 +55,11 @@ class TmxShard:
     languages: tuple[str, str]
 
     def rows(self, max_line_bytes: int) -> Iterator[Row]:
-        """Yields the units, each with the line it begins on; see `corpora.Shard.rows`."""
+        """Yields the units, each with the line it begins on; see `corpora.Shard.rows`.
+
+        Beyond line 65,535 the number may be a few lines off: libxml2 then knows the lines of texts only, and gives
+        that of one in the unit or beside it.
+        """
         line = 0
         try:
             with opened(self.name) as stream:

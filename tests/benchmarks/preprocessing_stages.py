@@ -46,7 +46,7 @@ def heliograph(job: dict[str, Any]) -> Stages:
     return {
         "ExampleGen": lambda: generate_examples([FilePairs(*job["corpus"])], generate, examples, beam_args),
         "Transform": lambda: transform(examples, records, options, beam_args),
-        "StatisticsGen": lambda: statistics(records, {}, described, beam_args),
+        "StatisticsGen": lambda: statistics(records, {"files": list(job["corpus"][:1])}, described, beam_args),
     }
 
 

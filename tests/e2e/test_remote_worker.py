@@ -82,10 +82,10 @@ def preprocess(folder: Path, beam_args: list[str]) -> dict[str, bytes]:
     examples, records, described = (folder / name for name in ("examples", "records", "statistics"))
     described.mkdir(parents=True)
     generate = GenerateOptions(source_text=characters, target_text=characters, shards=2)
-    generate_examples([Dates(count=300)], generate, str(examples), beam_args)
+    counts = generate_examples([Dates(count=300)], generate, str(examples), beam_args)
     vocabulary = VocabularyOptions(text=characters)
     transform(str(examples), str(records), TransformOptions(source=vocabulary, target=vocabulary), beam_args)
-    statistics(str(records), {}, str(described), beam_args)
+    statistics(str(records), counts, str(described), beam_args)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

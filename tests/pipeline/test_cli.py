@@ -230,6 +230,14 @@ def test_a_root_that_beam_would_take_for_a_pattern(calls, capsys):
     assert "runs[1]: Beam reads *, ? and [ in a path as wildcards" in capsys.readouterr().err
 
 
+def test_a_remote_root_is_refused(calls, capsys, tmp_path):
+    for command in (["run", "dates"], ["clean"], ["clean", "dates"], ["lineage", "0123"], ["diff", "a", "b"]):
+        assert cli.main([*command, "--root", "gs://b/x"]) == 2
+        err = capsys.readouterr().err
+        assert "--root gs://b/x: expected a folder of this machine" in err and len(err.splitlines()) == 1
+    assert not calls and not list(tmp_path.iterdir())
+
+
 def test_a_root_that_cannot_be_written(calls, capsys, tmp_path):
     (tmp_path / "file").touch()
     assert cli.main(["run", "dates", "--root", "file/below"]) == 1

@@ -187,6 +187,9 @@ def test_mistakes_are_named(override, words):
         ("{csv='a', columns=['de']}", "data.corpora.0.columns: expected two columns, source and target, by name or"),
         ("{csv='a', columns=[true, 1]}", "data.corpora.0.columns: expected two columns"),
         ("{csv='a', columns=[0, 1]}", "data.corpora.0.columns: expected columns to be numbered from 1"),
+        ("{csv='a', columns=[1, 1]}", "data.corpora.0.columns: expected two different columns, source and target"),
+        ("{csv='a', columns=['x', 'x']}", "data.corpora.0.columns: expected two different columns, source and target"),
+        ("{jsonl='a', keys=['a', 'a']}", "data.corpora.0.keys: expected two different keys, source and target"),
         ("{csv='a', columns=['x', 1], header=false}", "data.corpora.0.header: expected true where columns are named"),
         (
             "{csv='a', delimiter='||'}",

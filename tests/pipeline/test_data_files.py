@@ -7,6 +7,7 @@ from pipeline import data_files
 from pipeline.artifacts import hash_file
 from pipeline.data_config import DataConfig
 from pipeline.data_files import cache_folder, external_files, locate
+from pipeline.preprocess import pair_sources
 from preprocessing.errors import DataError
 from tests.remote_files import RemoteFileSystem
 
@@ -67,12 +68,26 @@ def test_remote_files_have_the_checksums_of_their_store(tmp_path):
             external_files(DataConfig(tsv=path))
 
 
+def test_fingerprinted_is_what_is_read(tmp_path):
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for name in ("q.tsv", "x/y/q.tsv", "x/q.txt", ".hidden/q.tsv", ".q.tsv"):
+        (tmp_path / name).write_text(name)
+    for pattern, expected in (("**.tsv", ["q.tsv", "x/y/q.tsv"]), ("*", ["q.tsv"]), ("x/*", ["x/q.txt"])):
+        for scheme in ("", "remote://"):
+            data = DataConfig(tsv=f"{scheme}{tmp_path}/{pattern}")
+            read = [shard.name for source in pair_sources(data) for shard in source.shards()]
+            assert read == [f"{scheme}{tmp_path}/{name}" for name in expected]
+            assert len(external_files(data)) == len(read)
+        assert list(external_files(DataConfig(tsv=f"{tmp_path}/{pattern}")).values()) == list(map(sha256, expected))
+
+
 def test_missing_files(tmp_path):
     with pytest.raises(DataError, match=r"data\.tsv: no such file: .*/no\.tsv; .*--set data\.directory=FOLDER"):
         external_files(DataConfig(tsv=f"{tmp_path}/no.tsv"))
     with pytest.raises(DataError, match=r"data\.tsv: no file matches: .*/\*\.tsv"):
         external_files(DataConfig(tsv=f"{tmp_path}/*.tsv"))
-    with pytest.raises(DataError, match=r"data\.tsv: cannot read .*: Is a directory"):
+    with pytest.raises(DataError, match=r"data\.tsv: .*: expected a file, found a directory"):
         external_files(DataConfig(tsv=str(tmp_path)))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline import cli
 from pipeline.config import load
 from pipeline.init_config import toml
-from pipeline.recommend import recommend
+from pipeline.recommend import recommend, unit_of
 from preprocessing.survey import SideSurvey, Survey
 from tests.pipeline.conftest import write_corpus
 
@@ -21,6 +21,7 @@ SIDES = st.builds(
     p99_words=st.integers(1, 400),
     mean_characters=st.floats(1, 300),
     p99_characters=st.integers(1, 2000),
+    running_words=st.integers(1, 10**9),
     distinct_words=st.integers(1, 10**6),
     distinct_characters=st.integers(1, 6000),
     script=st.sampled_from(["Latin", "Han", None]),
@@ -57,7 +58,7 @@ def test_every_corpus_gets_a_valid_configuration(tmp_path_factory, found, files)
 
 
 def survey_of(pairs, **target):
-    side = SideSurvey(12.0, 26, 70.0, 150, 18_000, 70, "Latin", 0.99)
+    side = SideSurvey(12.0, 26, 70.0, 150, 12 * pairs, 18_000, 70, "Latin", 0.99)
     return Survey(pairs, pairs, side, side._replace(**target), dict.fromkeys(UNITS, 1.0))
 
 
@@ -89,12 +90,22 @@ def test_long_translations_have_room():
 
 
 def test_words_of_letters_to_symbols():
-    short = SideSurvey(1.1, 1, 7.0, 14, 90_000, 30, "Latin", 0.9)
-    phones = SideSurvey(6.3, 12, 14.0, 30, 39, 20, "Latin", 0.9)
+    short = SideSurvey(1.1, 1, 7.0, 14, 109_000, 90_000, 30, "Latin", 0.9)
+    phones = SideSurvey(6.3, 12, 14.0, 30, 624_000, 39, 20, "Latin", 0.9)
     mine = chosen(Survey(99_000, 99_000, short, phones, dict.fromkeys(UNITS, 1.0)))
     assert (mine["source", "unit"], mine["target", "unit"]) == ("character", "word")
     assert mine["training", "selection"] == "word_error_rate"
     assert mine["model", "hidden_size"] == load("g2p-cmudict").model.hidden_size
+
+
+def test_few_words_are_an_inventory_only_if_no_more_are_to_come():
+    """A phrase book of 60 sentences has 200 words, and the next sentence has new ones."""
+    phrases = SideSurvey(6.0, 12, 30.0, 60, 360, 200, 40, "Latin", 0.9)
+    mine = chosen(Survey(60, 60, phrases, phrases._replace(mean_characters=14.0), dict.fromkeys(UNITS, 1.0)))
+    assert (mine["source", "unit"], mine["target", "unit"]) == ("bpe", "character")
+    phones = phrases._replace(distinct_words=39, running_words=50 * 39)
+    for side, unit in ((phones, "symbols"), (phones._replace(running_words=50 * 39 - 1), "bpe")):
+        assert unit_of(side) == unit
 
 
 @pytest.fixture

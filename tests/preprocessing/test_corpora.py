@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.corpora import FilePairs, Row, Tsv, matching_files
+from preprocessing.corpora import FilePairs, Row, Tsv
 from preprocessing.errors import DataError
 from preprocessing.filters import Reason
 
@@ -35,7 +35,7 @@ def test_a_long_line_keeps_the_alignment(tmp_path: Path) -> None:
     assert [row.reason for row in found] == [None, Reason.LINE_TOO_LONG, Reason.LINE_TOO_LONG]
 
 
-def test_shards_pair_in_sorted_order(tmp_path: Path) -> None:
+def test_shards_pair_by_name(tmp_path: Path) -> None:
     for number in (2, 0, 1):
         write(tmp_path / f"s-{number}.de", f"de{number}")
         write(tmp_path / f"s-{number}.en", f"en{number}")
@@ -79,21 +79,47 @@ def test_tsv_columns(tmp_path: Path) -> None:
     ]
 
 
-def test_unequal_numbers_of_shards(tmp_path: Path) -> None:
-    for name in ("0.de", "1.de", "0.en"):
-        write(tmp_path / name, "x")
-    with pytest.raises(DataError, match=r"\*.de matches 2 files but .*\*.en matches 1"):
-        FilePairs(f"{tmp_path}/*.de", f"{tmp_path}/*.en").shards()
-
-
-def test_matching_files(tmp_path: Path) -> None:
-    odd = write(tmp_path / "a[1].txt", "x")
-    assert matching_files(odd) == [odd], "a name that looks like a pattern"
-    for pattern, told in (
-        (f"{tmp_path}/none.txt", "none.txt: no such file"),
-        (f"{tmp_path}/*.de", r"\*.de: no file matches this pattern"),
-        (f"{tmp_path}/", "found a directory"),
-        ("nowhere://bucket/file", "nowhere://bucket/file: cannot be listed"),
+def test_shards_pair_by_what_the_wildcards_stand_for(tmp_path: Path) -> None:
+    names = ("law/1", "law/10", "news/1", "news-1")
+    for name in names:
+        for path in (tmp_path / f"{name}.de", tmp_path / f"{name}0_en.txt", tmp_path / f"{name}.en.gz"):
+            path.parent.mkdir(exist_ok=True)
+            write(path, name)
+    for source, target, expected in (
+        ("**.de", "**.en.gz", {"law/1", "law/10", "news/1", "news-1"}),
+        (
+            "**.de",
+            "**0_en.txt",
+            {"law/1", "law/10", "news/1", "news-1"},
+        ),  # in sorted order, 1. is before 10. but 10_ not
+        ("*/*.de", "**/*.en.gz", {"law/1", "law/10", "news/1"}),
+        ("[ln]*/?.de", "*/[1].en.gz", {"law/1", "news/1"}),
+        ("l**.de", "law/*.en.gz", set()),
     ):
-        with pytest.raises(DataError, match=told):
-            matching_files(pattern)
+        pairs = FilePairs(f"{tmp_path}/{source}", f"{tmp_path}/{target}")
+        if expected:
+            assert {row.source.decode() for row in rows(pairs)} == expected
+            assert all(row.source == row.target for row in rows(pairs)), (source, target)
+        else:
+            with pytest.raises(DataError, match=r"law/1\.de: has no partner"):
+                pairs.shards()
+    assert len(FilePairs(f"{tmp_path}/news/*.de", f"{tmp_path}/law/1.en*").shards()) == 1, "one file and one"
+
+
+def test_a_shard_without_a_partner(tmp_path: Path) -> None:
+    for name in ("p1.de", "p2.de", "p4.de", "p1.en", "p3.en", "p4.en"):
+        write(tmp_path / name, "x")
+    for source, target, alone, expected in (
+        ("*.de", "*.en", "p2.de", "p2.en"),
+        ("*.en", "*.de", "p3.en", "p3.de"),
+        ("*.de", "p[14].en", "p1.de", "pp1.en"),
+        ("p[14].de", "*.en", "p1.de", "1.en"),
+    ):
+        with pytest.raises(DataError) as caught:
+            FilePairs(f"{tmp_path}/{source}", f"{tmp_path}/{target}").shards()
+        told = str(caught.value)
+        assert told.startswith(f"{tmp_path}/{alone}: has no partner: expected {tmp_path}/{expected}"), told
+        assert "\n" not in told
+    for source, target, counts in (("*.de", "p1.en", (3, 1)), ("p1.de", "*.en", (1, 3))):
+        with pytest.raises(DataError, match=f"matches {counts[0]} files but .* matches {counts[1]}"):
+            FilePairs(f"{tmp_path}/{source}", f"{tmp_path}/{target}").shards()

@@ -70,6 +70,7 @@ def test_corpus_becomes_normalised_records_and_counts(tmp_path: Path, capfd: pyt
     counts = generate_examples([source], ONLY_TRAIN, str(tmp_path / "out"))
     assert counts == json.loads((tmp_path / "out" / COUNTS_FILE).read_text())
     assert counts["read"] == 3
+    assert counts["files"] == [source.source]
     assert counts["kept"] == {"train": 1, "validation": 0, "test": 0}
     example = {"file": source.source, "line": 2, "source": "\u00a0", "target": "x"}
     assert counts["dropped"]["empty_source"] == {"count": 1, "examples": [example]}
@@ -284,7 +285,7 @@ def read_with(sources: list[PairSource], block_bytes: int, beam_args: list[str],
     """All that `ReadPairs` hands out, but for how many rows each part had."""
 
     def build(pipeline: beam.Pipeline) -> None:
-        found = pipeline | reading.ReadPairs(sources, 50, block_bytes)
+        found = pipeline | reading.ReadPairs(reading.list_shards(sources), 50, block_bytes)
         for name, elements in (("pairs", found[reading.PAIRS]), ("entries", found[tally.ENTRIES])):
             written = beam.io.WriteToText(f"{folder}/{name}", num_shards=1)
             _ = elements | f"Repr/{name}" >> beam.Map(repr) | f"Write/{name}" >> written

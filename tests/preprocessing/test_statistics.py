@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from preprocessing.description import correlation, describe, percentile
 from preprocessing.errors import DataError
 from preprocessing.examples import Record, shard_name, to_example
+from preprocessing.findings import Example, Finding, described, first_examples, sum_of, with_paths
 from preprocessing.pair_counts import CountPairs
 from preprocessing.records import write_records
 from preprocessing.statistics import statistics
@@ -23,7 +24,7 @@ TRAIN = [([4, 5, 1], [4]), ([1, 1], [4, 5]), ([4], []), ([4, 4, 4, 4, 4, 4], [1,
 @pytest.fixture
 def transformed(tmp_path):
     for split, pairs in {"train": TRAIN, "test": []}.items():
-        records = [to_example("s", "t", *ids, key=f"f:{line}") for line, ids in enumerate(pairs)]
+        records = [to_example("s", "t", *ids, key=f"00001-f:{line}") for line, ids in enumerate(pairs)]
         write_records(str(tmp_path / shard_name(split, 0, 1)), records)
     write_vocabulary(str(tmp_path / "source.vocabulary.tsv"), [("a", 2), ("b", 1)])
     write_vocabulary(str(tmp_path / "target.vocabulary.tsv"), [("a", 2)])
@@ -31,7 +32,7 @@ def transformed(tmp_path):
 
 
 def test_figures(transformed):
-    returned = statistics(str(transformed), {"kept": {"train": 4}}, str(transformed / "out"))
+    returned = statistics(str(transformed), {"kept": {"train": 4}, "files": ["a", "b/f"]}, str(transformed / "out"))
     assert returned == json.loads((transformed / "out" / "statistics.json").read_text())
     assert returned["vocabulary_sizes"] == {"source": 6, "target": 5}
     assert returned["example_gen"] == {"kept": {"train": 4}}
@@ -58,7 +59,7 @@ def test_figures(transformed):
     assert empty["source"]["length"]["mean"] is None
     assert empty["source"]["unknown_rate"] == 0
     assert train["duplicates"]["pairs"]["count"] == train["duplicates"]["sources"]["count"] == 3  # all are "s", "t"
-    assert train["duplicates"]["pairs"]["examples"] == [{"file": "f", "line": 0, "source": "s", "target": "t"}]
+    assert train["duplicates"]["pairs"]["examples"] == [{"file": "b/f", "line": 0, "source": "s", "target": "t"}]
 
 
 def counted(elements, parts):
@@ -187,10 +188,32 @@ def test_correlation_of_lengths(lengths):
         assert found == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30)), unique=True), st.data())
+def test_paths_do_not_change_which_examples_are_shown(places, data):
+    files = ["z/a.de", "law/a.de", "a/b-1:2.de"]
+    keys = [f"{number:05d}-{files[number].rsplit('/', 1)[-1]}:{line:09d}" for number, line in places]
+    parts = [data.draw(st.permutations([Example(key, key, "") for key in keys])) for _ in "ab"]
+    findings = {(part,): Finding(len(keys), first_examples(found)) for part, found in zip("ab", parts, strict=True)}
+    located = with_paths(findings, files)
+    plain, shown = (described(sum_of(kinds.values()), 1)["examples"] for kinds in (findings, located))
+    assert [item["source"] for item in plain] == [item["source"] for item in shown]
+    for item in shown:
+        number, _, rest = item["source"].partition("-")
+        assert item["file"] == files[int(number)] and item["line"] == int(rest.rpartition(":")[2])
+
+
+def test_paths_of_other_files_are_refused():
+    for key in ("00002-a.de:1", "00000-b.de:1", "a.de:1"):
+        with pytest.raises(ValueError, match=f"files must name those of the records' keys, got none for {key}"):
+            with_paths({("x",): Finding(1, [Example(key, "", "")])}, ["law/a.de", "b.de"])
+    copy = with_paths({("x",): Finding(1, [Example("00000-a.de:7#2", "", "")])}, ["law/a.de"])
+    assert described(copy["x",], 1)["examples"][0] == {"file": "law/a.de", "line": 7, "source": "", "target": ""}
+
+
 def test_records_without_ids_are_refused(transformed):
     write_records(str(transformed / shard_name("train", 0, 1)), [to_example("s", "t", key="f:7")])
     with pytest.raises(DataError, match=r"'f:7'.*source_ids"):
-        statistics(str(transformed), {}, str(transformed / "out"))
+        statistics(str(transformed), {"files": ["f"]}, str(transformed / "out"))
     assert not list((transformed / "out").iterdir())
 
 

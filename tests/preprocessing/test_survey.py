@@ -1,7 +1,9 @@
 """A first look at files: exact counts, and mistakes in words of a person."""
 
+import bz2
 import gzip
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ def test_what_is_seen(tmp_path):
     assert found.source.mean_words == pytest.approx((3 + 3 + 2) / 3)  # marks do not split words
     assert found.source.mean_characters == pytest.approx((9 + 16 + 10) / 3)  # two spaces are one
     assert (found.source.p99_words, found.source.p99_characters) == (3, 16)
+    assert found.source.running_words == 2 * (3 + 3 + 2)
     assert found.source.distinct_words == len({"ein", "hund", "!", "zwei", "große", "hunde", "हनद", "म"})
     assert found.target.script == "Latin"
     letters = "adogtwobigdogs"
@@ -70,6 +73,26 @@ def test_mistakes(tmp_path, source, target, expected):
 def test_a_file_without_tabs(tmp_path):
     with pytest.raises(DataError, match=re.escape("line 1: expected two columns, source<TAB>target")):
         survey(Tsv(write(tmp_path, "a.tsv", ["a b", "c d"])))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl.gz", "a.tmx", "a.po.bz2", "a.txt"])
+def test_other_formats_have_their_place_in_a_configuration(tmp_path, name):
+    plain = write(tmp_path, "plain", ["a b", "\ta"])
+    path = tmp_path / name
+    packed = {".gz": gzip.compress, ".bz2": bz2.compress}.get(path.suffix, bytes)
+    path.write_bytes(packed(Path(plain).read_bytes()))
+    with pytest.raises(DataError, match="2 of the first 2 lines are like this or worse") as caught:
+        survey(Tsv(str(path)))
+    told = f"[[data.corpora]] with {name.split('.')[1]} = ..."
+    assert (told in str(caught.value)) == (name != "a.txt")
+    assert "\n" not in str(caught.value)
+
+
+def test_empty_files(tmp_path):
+    for name in ("a.de", "b.de", "a.en", "b.en"):
+        write(tmp_path, name, [])
+    with pytest.raises(DataError, match=r"^/\S*/a\.de and 1 more files are empty; expected one sentence a line$"):
+        survey(FilePairs(f"{tmp_path}/*.de", f"{tmp_path}/*.en"))
 
 
 def test_a_few_broken_lines_are_for_the_preprocessing_to_drop(tmp_path):
