@@ -1,7 +1,7 @@
 """Preprocessing speed: pairs a second of ExampleGen, Transform and StatisticsGen, and of two peers, on Multi30k varied.
 
     python -m tests.benchmarks.preprocessing --data ../shared/data/multi30k [--json FILE]
-        [--sizes 100000,1000000] [--workers 1,2]
+        [--sizes 100000,1000000] [--workers 1,2] [--only heliograph]
 
 The corpus of a size is written by `preprocessing_corpus.py`, a plain pair of files. Every row is measured in processes
 of its own (`preprocessing_stages.py`). *heliograph* runs with `--direct_running_mode=multi_processing`: so many worker
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
     parser.add_argument("--sizes", type=_numbers, default=[100_000, 1_000_000], help="pairs, as 100000,1000000")
     parser.add_argument("--workers", type=_numbers, default=[1, 2], help="numbers of workers, as 1,2")
-    parser.add_argument("--only", default="", help="only systems whose name contains this")
+    parser.add_argument("--only", help="only these systems, as heliograph,python_loop")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for pairs in options.sizes:
@@ -48,7 +48,7 @@ def main() -> None:
             corpus = write_corpus(options.data, Path(folder), pairs)
             runs = [("heliograph", workers) for workers in options.workers] + [(peer, 1) for peer in PEERS]
             for system, workers in runs:
-                if options.only in system:
+                if options.only is None or system in options.only.split(","):
                     rows.append(measure(system, pairs, workers, corpus, Path(folder, f"{system}-{workers}")))
                     print_row(rows[-1])
     print_summary(rows)
