@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.backtrace import Past, empty_past, record, walk_back
-from models.candidates import Candidates, Limits, best_candidates, force
+from models.candidates import Candidates, Limits, best_candidates, force, scored
 from models.constraints import forbidden_pairs
-from models.losses import log_normalizer
 from models.ranking import coverage_penalty, length_penalty
 from models.sampling import drawn_candidate
 from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
@@ -274,11 +273,11 @@ def _candidates(
         forbidden = forbidden_pairs(written, length, options)
     choices = None if isinstance(sentences.choices, tuple) else sentences.choices
     limits = Limits(options, special.end, may_end, forbidden, choices)
-    normalizer, live = log_normalizer(logits, tf.nn.softmax(logits)), search.log_probabilities
+    known, live = scored(logits), search.log_probabilities
     if isinstance(sentences.sampling, Sampling):
-        found = drawn_candidate(logits, normalizer, live, length, sentences.sampling, limits)
+        found = drawn_candidate(known, live, length, sentences.sampling, limits)
     else:
-        found = best_candidates(logits, normalizer, live, limits)
+        found = best_candidates(known, live, limits)
     forced = tf.where(length >= sentences.max_lengths, special.end, -1)
     if isinstance(sentences.prefix, Prefix):
         ids, lengths = sentences.prefix
@@ -286,7 +285,7 @@ def _candidates(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    return force(found, logits, normalizer, live, forced, choices)
+    return force(found, known, live, forced, choices)
 
 
 def _finish(

@@ -148,10 +148,17 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
 
         return project
 
-    def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy."""
+    def projector(self, multiple: int = 1) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy.
+
+        V is rounded up to a multiple of the argument; the columns that are no token are -inf.
+        """
         kernel = tf.cast(self._kernel(), self.compute_dtype)
         bias = tf.convert_to_tensor(self.projection_bias)
+        if rest := -self.embedding.vocabulary_size % multiple:
+            # Once, so that no step has to pad its logits.
+            kernel = tf.pad(kernel, [[0, 0], [0, rest]])
+            bias = tf.pad(bias, [[0, rest]], constant_values=float("-inf"))
 
         def project(features: tf.Tensor) -> tf.Tensor:
             flat = tf.reshape(features, [-1, kernel.shape[0]])
