@@ -1,12 +1,12 @@
 """Beam search over any step function, as one graph of core TensorFlow operations.
 
-Legend: B sentences, A of them still searched, K beam size, V vocabulary, N hypotheses returned, L longest hypothesis
-with its end token, S source tokens, R rows of a step, A K.
+Legend: B sentences, A of them still searched, K beam size, J live slots, one before the first step, then K, V
+vocabulary, N hypotheses returned, L longest hypothesis with its end token, S source tokens, R rows of a step, A J.
 
-Each step extends K live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
+Each step extends the live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
 others go on. A candidate that ends enters the finished list if it ranks among the best K; there it is frozen, and
 competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, and when
-a quarter of the sentences are done, the others go on without them. The search keeps back-pointers, not sequences, and
+an eighth of the sentences are done, the others go on without them. The search keeps back-pointers, not sequences, and
 walks them back once at the end.
 
 With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
@@ -61,11 +61,11 @@ class _Sentences(NamedTuple):
 
 
 class _Search(NamedTuple):
-    token_ids: tf.Tensor  # [A, K] last token of each live hypothesis
-    log_probabilities: tf.Tensor  # [A, K] of the live hypotheses; -inf marks an unused slot
-    state: Any  # [A K, ...] the step function's state
-    written: tf.Tensor | Nothing  # [A, K, L] the live hypotheses, if what they hold matters
-    coverage: tf.Tensor | Nothing  # [A, K, S] see `coverage_penalty`
+    token_ids: tf.Tensor  # [A, J] last token of each live hypothesis
+    log_probabilities: tf.Tensor  # [A, J] of the live hypotheses; -inf marks an unused slot
+    state: Any  # [A J, ...] the step function's state
+    written: tf.Tensor | Nothing  # [A, J, L] the live hypotheses, if what they hold matters
+    coverage: tf.Tensor | Nothing  # [A, J, S] see `coverage_penalty`
     finished: _Finished
     steps: tf.Tensor  # [A]
     done: tf.Tensor  # [A] bool
@@ -137,7 +137,7 @@ def beam_search(
     past = empty_past(limit, batch, options.beam_size, options.alignment)
 
     def some_done(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Search until a quarter of the sentences are done, keep their results, go on with the others."""
+        """Search until an eighth of the sentences are done, keep their results, go on with the others."""
         length, sentences, search, past, results = values
         length, search, past = _search_until_done(step, length, sentences, search, past, special, options)
         results = tf.nest.map_structure(
@@ -183,20 +183,18 @@ def _live_rows(search: _Search, rows: tf.Tensor, beam_size: int) -> _Search:
 def _initial_search(
     state: Any, sentences: _Sentences, limit: tf.Tensor, start_id: int, options: SearchOptions
 ) -> _Search:
-    batch, beam_size, n_best = tf.size(sentences.numbers), options.beam_size, options.n_best
-    # One live hypothesis, the empty one; the other slots are copies that must not compete with it.
-    live = tf.tile([[0.0] + [float("-inf")] * (beam_size - 1)], [batch, 1])
-    token_ids = tf.fill([batch, beam_size], start_id)
-    state = tf.nest.map_structure(lambda value: tf.repeat(value, beam_size, axis=0), state)  # --> [B K, ...]
+    batch, n_best = tf.size(sentences.numbers), options.n_best
+    # One live hypothesis, the empty one. TensorFlow must not take the number for that of all steps.
+    slots = tf.raw_ops.PlaceholderWithDefault(input=1, shape=[])
     coverage: tf.Tensor | Nothing = ()
     if options.coverage_penalty:
         columns = tf.reduce_max(tf.concat([[0], tf.cast(sentences.source_lengths, tf.int32)], axis=0))
-        coverage = tf.zeros([batch, beam_size, columns])
+        coverage = tf.zeros([batch, slots, columns])
     return _Search(
-        token_ids=token_ids,
-        log_probabilities=live,
+        token_ids=tf.fill([batch, slots], start_id),
+        log_probabilities=tf.zeros([batch, slots]),
         state=state,
-        written=tf.zeros([batch, beam_size, limit], tf.int32) if options.remembers else (),
+        written=tf.zeros([batch, slots, limit], tf.int32) if options.remembers else (),
         coverage=coverage,
         finished=_Finished(
             scores=tf.fill([batch, n_best], float("-inf")),
@@ -218,8 +216,8 @@ def _search_until_done(
     special: SpecialIds,
     options: SearchOptions,
 ) -> tuple[tf.Tensor, _Search, Past]:
-    """Steps until a quarter of the sentences are done; at least one step."""
-    beam_size, count = options.beam_size, tf.size(sentences.numbers)
+    """Steps until an eighth of the sentences are done; at least one step."""
+    count = tf.size(sentences.numbers)
     long_enough = tf.minimum(sentences.max_lengths, options.min_length)
 
     def body(values: tuple[tf.Tensor, _Search, Past]) -> tuple[tf.Tensor, _Search, Past]:
@@ -244,14 +242,14 @@ def _search_until_done(
         # Log-probabilities only fall, the length penalty only grows and the one of coverage is at most 0: no live
         # hypothesis can reach more than that.
         done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
-        if beam_size == 1:
+        if options.beam_size == 1:
             done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
         past = record(past, length, sentences.numbers, search.token_ids, slots, attention)
         steps = search.steps + tf.cast(~search.done, tf.int32)
         return length + 1, search._replace(finished=finished, steps=steps, done=done), past
 
     def enough_go_on(values: tuple[tf.Tensor, _Search, Past]) -> tf.Tensor:
-        return 4 * tf.math.count_nonzero(~values[1].done, dtype=tf.int32) > 3 * count
+        return 8 * tf.math.count_nonzero(~values[1].done, dtype=tf.int32) > 7 * count
 
     result: tuple[tf.Tensor, _Search, Past] = _while(enough_go_on, body, (length, search, past))
     return result
@@ -326,13 +324,13 @@ def _extend(
     options: SearchOptions,
 ) -> tuple[_Search, tf.Tensor]:
     """Go on with the best K candidates that do not end; and the slots that they extend."""
-    beam_size = options.beam_size
     going_on = tf.where(candidates.tokens == end_id, float("-inf"), candidates.log_probabilities)
-    live, best = tf.math.top_k(going_on, beam_size)  # --> [A, K]
+    live, best = tf.math.top_k(going_on, options.beam_size)  # --> [A, K]
     slots = tf.gather(candidates.slots, best, batch_dims=1)
     tokens = tf.gather(candidates.tokens, best, batch_dims=1)
-    if beam_size > 1:  # else each sentence's only hypothesis goes on where it is
-        rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [A K]
+    if options.beam_size > 1:  # else each sentence's only hypothesis goes on where it is
+        sentences, each = tf.unstack(tf.shape(search.token_ids))
+        rows = tf.reshape(tf.range(sentences)[:, tf.newaxis] * each + slots, [-1])  # --> [A K]
         state = _rows(state, rows)
     written = search.written
     if options.remembers:

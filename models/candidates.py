@@ -8,7 +8,7 @@ that number and the few chunks that hold the best.
 
 Where a sentence has a shortlist (see `models.shortlist`), logits are of its choices alone, and V is their number.
 
-Legend: A sentences, K live hypotheses of each, R = A K rows, V vocabulary, M candidates.
+Legend: A sentences, K beam size, J live hypotheses of each, R = A J rows, V vocabulary, M candidates.
 """
 
 from typing import NamedTuple
@@ -82,26 +82,24 @@ def scored(logits: tf.Tensor) -> Scored:
 
 
 def best_candidates(known: Scored, live: tf.Tensor, limits: Limits) -> Candidates:
-    """The best 2K extensions (all, where there are fewer).
+    """The best 2K extensions; where there are fewer, the rest has a log-probability of -inf.
 
     Args:
         known: of the R live hypotheses; with choices, V must be at least `least_choices`.
-        live: `[A, K]`, log-probabilities of the live hypotheses.
+        live: `[A, J]`, log-probabilities of the live hypotheses.
         limits: what may not follow.
     """
-    beam_size, never = live.shape[1], limits.options.never
+    beam_size, never = limits.options.beam_size, limits.options.never
     size = beam_size * least_choices(limits.options)
-    if limits.choices is None:
-        size = min(size, beam_size * known.logits.shape[1])
     offsets = live - tf.reshape(known.normalizer, tf.shape(live))
-    allowed = _without(known.logits, limits.options.banned_tokens, limits, beam_size)
+    allowed = _without(known.logits, limits.options.banned_tokens, limits, tf.shape(live)[1])
     maxima = known.maxima if allowed is known.logits else chunk_maxima(allowed)
     values, slots, columns = top_sums(allowed, maxima, offsets, size)
     tokens = columns if limits.choices is None else tf.gather(limits.choices, columns, batch_dims=1)
     is_end = tokens == limits.end_id
     struck = tf.reduce_any(tokens[:, :, tf.newaxis] == tf.constant(never, tf.int32), axis=2)
     struck |= is_end & ~limits.may_end[:, tf.newaxis]
-    best, order = tf.math.top_k(tf.where(struck, float("-inf"), values), min(2 * beam_size, size))
+    best, order = tf.math.top_k(tf.where(struck, float("-inf"), values), 2 * beam_size)
     slots, tokens = (tf.gather(chosen, order, batch_dims=1) for chosen in (slots, tokens))
     # What may not be may come from a column that is no token.
     return Candidates(best, slots, tf.where(best > float("-inf"), tokens, 0))
@@ -110,36 +108,39 @@ def best_candidates(known: Scored, live: tf.Tensor, limits: Limits) -> Candidate
 def top_sums(
     values: tf.Tensor, maxima: tf.Tensor | Nothing, offsets: tf.Tensor, k: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The largest k of `values[a K + i, v] + offsets[a, i]` for each a, `[A, k]` descending, and their i and v.
+    """The largest k of `values[a J + j, v] + offsets[a, j]` for each a, `[A, k]` descending, and their j and v.
 
     In two stages, where there are enough values: the largest k are in the k chunks with the largest maxima. Of equal
-    sums, those that are returned need not be the first ones.
+    sums, those that are returned need not be the first ones. Where there are fewer than k, the rest is -inf.
 
     Args:
         values: `[R, V]`.
         maxima: their `chunk_maxima`.
-        offsets: `[A, K]`.
-        k: at most K V.
+        offsets: `[A, J]`.
+        k: how many.
     """
-    beam_size = offsets.shape[1]
-    if isinstance(maxima, tuple) or beam_size * maxima.shape[1] < 2 * k:
+    sentences, each = tf.unstack(tf.shape(offsets))
+    if isinstance(maxima, tuple) or values.shape[1] < k:
         count = tf.shape(values)[1]
-        sums = tf.reshape(values, [-1, beam_size, count]) + offsets[:, :, tf.newaxis]
-        found, places = tf.math.top_k(tf.reshape(sums, [-1, beam_size * count]), k)
-        return found, places // count, places % count
+        sums = tf.reshape(values, [sentences, each, count]) + offsets[:, :, tf.newaxis]
+        missing = tf.maximum(k - each * count, 0)
+        sums = tf.pad(tf.reshape(sums, [sentences, each * count]), [[0, 0], [0, missing]], constant_values=-np.inf)
+        found, places = tf.math.top_k(sums, k)
+        return found, tf.minimum(places // count, each - 1), places % count
     chunks = maxima.shape[1]
-    highest = tf.reshape(maxima, [-1, beam_size, chunks]) + offsets[:, :, tf.newaxis]
-    _, best = tf.math.top_k(tf.reshape(highest, [-1, beam_size * chunks]), k)
-    parts = tf.gather(tf.reshape(values, [-1, beam_size * chunks, CHUNK]), best, batch_dims=1)  # --> [A, k, CHUNK]
+    highest = tf.reshape(maxima, [sentences, each, chunks]) + offsets[:, :, tf.newaxis]
+    some = tf.minimum(k, each * chunks)
+    _, best = tf.math.top_k(tf.reshape(highest, [sentences, each * chunks]), some)
+    parts = tf.gather(tf.reshape(values, [sentences, each * chunks, CHUNK]), best, batch_dims=1)  # [A, some, CHUNK]
     parts += tf.gather(offsets, best // chunks, batch_dims=1)[:, :, tf.newaxis]
-    found, places = tf.math.top_k(tf.reshape(parts, [-1, k * CHUNK]), k)
+    found, places = tf.math.top_k(tf.reshape(parts, [sentences, some * CHUNK]), k)
     chosen = tf.gather(best, places // CHUNK, batch_dims=1)
     return found, chosen // chunks, chosen % chunks * CHUNK + places % CHUNK
 
 
 def allowed_logits(logits: tf.Tensor, limits: Limits) -> tf.Tensor:
     """`[A, V]` of one hypothesis a sentence: -inf for all tokens that may not follow."""
-    logits = _without(logits, (*limits.options.never, *limits.options.banned_tokens), limits, beam_size=1)
+    logits = _without(logits, (*limits.options.never, *limits.options.banned_tokens), limits, each=1)
     is_end = tf.range(logits.shape[1]) == limits.end_id
     return tf.where(is_end & ~limits.may_end[:, tf.newaxis], float("-inf"), logits)
 
@@ -156,11 +157,11 @@ def force(
         forced: `[A]` int32, -1 where nothing is forced.
         choices: as of `Limits`; they hold what is forced.
     """
-    beam_size = live.shape[1]
+    each = tf.shape(live)[1]
     columns = tf.maximum(forced, 0) if choices is None else place_of(choices, forced)
-    price = tf.gather(known.logits, tf.repeat(columns, beam_size), batch_dims=1) - known.normalizer
-    extended, slots = tf.math.top_k(live + tf.reshape(price, tf.shape(live)), beam_size)
-    others = [[0, 0], [0, candidates.tokens.shape[1] - beam_size]]
+    price = tf.gather(known.logits, tf.repeat(columns, each), batch_dims=1) - known.normalizer
+    extended, slots = tf.math.top_k(live + tf.reshape(price, tf.shape(live)), each)
+    others = [[0, 0], [0, candidates.tokens.shape[1] - each]]
     token = forced[:, tf.newaxis]
     is_forced = token >= 0
     return Candidates(
@@ -170,7 +171,7 @@ def force(
     )
 
 
-def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, beam_size: int) -> tf.Tensor:
+def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, each: int | tf.Tensor) -> tf.Tensor:
     pairs, choices = limits.forbidden, limits.choices
     if ids:
         if choices is None:
@@ -179,12 +180,12 @@ def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, beam_size:
         else:
             mask = np.zeros(max(ids) + 2, np.bool_)
             mask[list(ids)] = True
-            struck = tf.repeat(tf.gather(mask, tf.minimum(choices, max(ids) + 1)), beam_size, axis=0)
+            struck = tf.repeat(tf.gather(mask, tf.minimum(choices, max(ids) + 1)), each, axis=0)
         logits = tf.where(struck, float("-inf"), logits)
     if pairs is not None:
         if choices is not None:
             rows, tokens = pairs[:, 0], pairs[:, 1]
-            own = tf.gather(choices, rows // beam_size)
+            own = tf.gather(choices, rows // each)
             columns = place_of(own, tokens)
             present = tf.gather(own, columns, batch_dims=1) == tokens
             pairs = tf.boolean_mask(tf.stack([rows, columns], axis=1), present)
