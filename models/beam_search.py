@@ -219,6 +219,9 @@ def _search_until_done(
     """Steps until an eighth of the sentences are done; at least one step."""
     count = tf.size(sentences.numbers)
     long_enough = tf.minimum(sentences.max_lengths, options.min_length)
+    # Of the longest hypothesis: log-probabilities only fall, the length penalty only grows and the one of coverage is
+    # at most 0, so that no live hypothesis can reach a score above its log-probability over this.
+    least_penalty = length_penalty(sentences.max_lengths + 1, options.length_penalty, options.length_normalization)
 
     def body(values: tuple[tf.Tensor, _Search, Past]) -> tuple[tf.Tensor, _Search, Past]:
         length, search, past = values
@@ -236,11 +239,7 @@ def _search_until_done(
             coverage += tf.reshape(tf.cast(weights, tf.float32), tf.shape(coverage))
         finished = _finish(search, candidates, length, coverage, sentences, special.end, options)
         search, slots = _extend(search, candidates, state, coverage, length, special.end, options)
-        reachable = search.log_probabilities[:, 0] / length_penalty(
-            sentences.max_lengths + 1, options.length_penalty, options.length_normalization
-        )
-        # Log-probabilities only fall, the length penalty only grows and the one of coverage is at most 0: no live
-        # hypothesis can reach more than that.
+        reachable = search.log_probabilities[:, 0] / least_penalty
         done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
         if options.beam_size == 1:
             done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here

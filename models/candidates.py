@@ -44,7 +44,7 @@ class Scored(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Hypotheses of each sentence that are one token longer, best first."""
+    """Hypotheses of each sentence that are one token longer; the best K are the first ones."""
 
     log_probabilities: tf.Tensor  # [A, M] of the whole hypothesis; -inf for what may not be
     slots: tf.Tensor  # [A, M] int32, the live hypothesis that is extended
@@ -157,16 +157,18 @@ def force(
         forced: `[A]` int32, -1 where nothing is forced.
         choices: as of `Limits`; they hold what is forced.
     """
-    each = tf.shape(live)[1]
+    sentences, each = tf.unstack(tf.shape(live))
     columns = tf.maximum(forced, 0) if choices is None else place_of(choices, forced)
-    price = tf.gather(known.logits, tf.repeat(columns, each), batch_dims=1) - known.normalizer
-    extended, slots = tf.math.top_k(live + tf.reshape(price, tf.shape(live)), each)
-    others = [[0, 0], [0, candidates.tokens.shape[1] - each]]
+    logits = tf.reshape(known.logits, [sentences, each, tf.shape(known.logits)[1]])
+    price = tf.gather(logits, columns, axis=2, batch_dims=1) - tf.reshape(known.normalizer, [sentences, each])
+    # All hypotheses go on, or all end, in the order that they have.
+    count = candidates.tokens.shape[1]
+    extended = tf.pad(live + price, [[0, 0], [0, count - each]], constant_values=float("-inf"))
     token = forced[:, tf.newaxis]
     is_forced = token >= 0
     return Candidates(
-        tf.where(is_forced, tf.pad(extended, others, constant_values=float("-inf")), candidates.log_probabilities),
-        tf.where(is_forced, tf.pad(slots, others), candidates.slots),
+        tf.where(is_forced, extended, candidates.log_probabilities),
+        tf.where(is_forced, tf.minimum(tf.range(count), each - 1), candidates.slots),
         tf.where(is_forced, token, candidates.tokens),
     )
 

@@ -161,9 +161,11 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
             bias = tf.pad(bias, [[0, rest]], constant_values=float("-inf"))
 
         def project(features: tf.Tensor) -> tf.Tensor:
-            flat = tf.reshape(features, [-1, kernel.shape[0]])
+            flat = features if features.shape.rank == 2 else tf.reshape(features, [-1, kernel.shape[0]])
             # Not in bfloat16: the bias' gradient is a sum over all tokens.
             logits = tf.cast(product(flat, kernel), bias.dtype) + bias
+            if features.shape.rank == 2:
+                return logits
             return tf.reshape(logits, tf.concat([tf.shape(features)[:-1], [kernel.shape[1]]], axis=0))
 
         return project
