@@ -122,11 +122,12 @@ def top_sums(
     sentences, each = tf.unstack(tf.shape(offsets))
     if isinstance(maxima, tuple) or values.shape[1] < k:
         count = tf.shape(values)[1]
+        some = tf.minimum(k, each * count)
         sums = tf.reshape(values, [sentences, each, count]) + offsets[:, :, tf.newaxis]
-        missing = tf.maximum(k - each * count, 0)
-        sums = tf.pad(tf.reshape(sums, [sentences, each * count]), [[0, 0], [0, missing]], constant_values=-np.inf)
-        found, places = tf.math.top_k(sums, k)
-        return found, tf.minimum(places // count, each - 1), places % count
+        found, places = tf.math.top_k(tf.reshape(sums, [sentences, each * count]), some)
+        rest = [[0, 0], [0, k - some]]
+        slots, columns = (tf.pad(part, rest) for part in (places // count, places % count))
+        return tf.pad(found, rest, constant_values=-np.inf), slots, columns
     chunks = maxima.shape[1]
     highest = tf.reshape(maxima, [sentences, each, chunks]) + offsets[:, :, tf.newaxis]
     some = tf.minimum(k, each * chunks)

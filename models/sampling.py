@@ -62,9 +62,7 @@ def draw(logits: tf.Tensor, numbers: tf.Tensor, sampling: Sampling) -> tf.Tensor
     return tf.gather(tokens, tf.minimum(place, last), batch_dims=1)
 
 
-def drawn_candidate(
-    known: Scored, live: tf.Tensor, step: tf.Tensor, sampling: Sampling, limits: Limits
-) -> Candidates:
+def drawn_candidate(known: Scored, live: tf.Tensor, step: tf.Tensor, sampling: Sampling, limits: Limits) -> Candidates:
     """One extension of each sentence's only hypothesis, with its log-probability under the model as it is.
 
     Args:

@@ -42,12 +42,15 @@ def test_the_best_sums_equal_sorting(seed, sentences, beam_size, size, k, ties, 
 
 
 def test_the_best_sums_of_values_that_may_not_be():
-    """Whole chunks of -inf, a hypothesis that does not exist, and fewer values than are asked for."""
+    """Whole chunks of -inf, a hypothesis that does not exist, and fewer finite values than are asked for."""
     values = np.full((4, 24 * CHUNK), -np.inf, "float32")
     values[0, [3, 1400, 70]] = 1.0, 3.0, 2.0
     values[1] = 9.0
     offsets = np.array([[0.5, -np.inf], [0.0, 0.0]], "float32")
-    found, slots, columns = (part.numpy() for part in top_sums(tf.constant(values), chunk_maxima(tf.constant(values)), tf.constant(offsets), 4))
+    found, slots, columns = (
+        part.numpy()
+        for part in top_sums(tf.constant(values), chunk_maxima(tf.constant(values)), tf.constant(offsets), 4)
+    )
     assert found[0].tolist() == [3.5, 2.5, 1.5, -np.inf] and columns[0, :3].tolist() == [1400, 70, 3]
     assert slots[0, :3].tolist() == [0, 0, 0]
     assert np.isneginf(found[1]).all() and (columns < 24 * CHUNK).all() and (slots < 2).all()
@@ -58,6 +61,12 @@ def test_the_normalizer_is_that_of_the_softmax():
     found = log_normalizer(tf.constant(logits), tf.nn.softmax(logits))
     expected = (logits - log_softmax(logits.astype("float64")))[:, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_where_there_are_fewer_sums_the_rest_may_not_be():
+    found, slots, columns = top_sums(tf.constant([[1.0, 2.0], [4.0, 3.0]]), (), tf.constant([[0.0], [1.0]]), 4)
+    np.testing.assert_array_equal(found, [[2.0, 1.0, -np.inf, -np.inf], [5.0, 4.0, -np.inf, -np.inf]])
+    assert not slots.numpy().any() and columns[:, :2].numpy().tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("columns", [900, 15 * CHUNK])
