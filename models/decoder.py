@@ -143,8 +143,9 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
 
         def project(features: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
             logits = tf.cast(product(features, kernel), bias.dtype) + bias  # --> [R, U + 1]
-            each = tf.shape(features)[0] // tf.maximum(tf.shape(choices)[0], 1)
-            return tf.gather(logits, tf.repeat(choices, each, axis=0), batch_dims=1)
+            rows, sentences = tf.shape(logits)[0], tf.shape(choices)[0]
+            apart = tf.reshape(logits, [sentences, rows // tf.maximum(sentences, 1), tf.shape(logits)[1]])
+            return tf.reshape(tf.gather(apart, choices, axis=2, batch_dims=1), [rows, tf.shape(choices)[1]])
 
         return project
 
