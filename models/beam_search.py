@@ -5,9 +5,9 @@ vocabulary, N hypotheses returned, L longest hypothesis with its end token, S so
 
 Each step extends the live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
 others go on. A candidate that ends enters the finished list if it ranks among the best K; there it is frozen, and
-competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, and when
-an eighth of the sentences are done, the others go on without them. The search keeps back-pointers, not sequences, and
-walks them back once at the end.
+competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, or when
+as many hypotheses have ended as the options say; when an eighth of the sentences are done, the others go on without
+them. The search keeps back-pointers, not sequences, and walks them back once at the end.
 
 With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
 one candidate, the token that `models.sampling` drew, and everything else is the same.
@@ -67,6 +67,7 @@ class _Search(NamedTuple):
     written: tf.Tensor | Nothing  # [A, J, L] the live hypotheses, if what they hold matters
     coverage: tf.Tensor | Nothing  # [A, J, S] see `coverage_penalty`
     finished: _Finished
+    ended: tf.Tensor | Nothing  # [A] how many hypotheses have ended, if that matters
     steps: tf.Tensor  # [A]
     done: tf.Tensor  # [A] bool
 
@@ -202,6 +203,7 @@ def _initial_search(
             lengths=tf.zeros([batch, n_best], tf.int32),
             slots=tf.zeros([batch, n_best], tf.int32),
         ),
+        ended=tf.zeros([batch], tf.int32) if options.stop_after else (),
         steps=tf.zeros([batch], tf.int32),
         done=tf.zeros([batch], tf.bool),
     )
@@ -237,10 +239,15 @@ def _search_until_done(
                 :, : tf.shape(coverage)[2]
             ]  # without padding that no sentence needs
             coverage += tf.reshape(tf.cast(weights, tf.float32), tf.shape(coverage))
-        finished = _finish(search, candidates, length, coverage, sentences, special.end, options)
+        ends = _ends(candidates, special.end, options)
+        finished = _finish(search, candidates, ends, length, coverage, sentences, options)
         search, slots = _extend(search, candidates, state, coverage, length, special.end, options)
         reachable = search.log_probabilities[:, 0] / least_penalty
         done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
+        if options.stop_after:
+            ended = search.ended + tf.math.count_nonzero(ends, axis=1, dtype=tf.int32)
+            search = search._replace(ended=ended)
+            done |= ended >= options.stop_after
         if options.beam_size == 1:
             done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
         past = record(past, length, sentences.numbers, search.token_ids, slots, attention)
@@ -285,19 +292,23 @@ def _candidates(
     return force(found, known, live, forced, choices)
 
 
+def _ends(candidates: Candidates, end_id: int, options: SearchOptions) -> tf.Tensor:
+    """Which of the candidates `[A, M]` end a hypothesis: of the best K those with the end token."""
+    among_best = tf.range(candidates.tokens.shape[1]) < options.beam_size
+    return (candidates.tokens == end_id) & among_best & (candidates.log_probabilities > float("-inf"))
+
+
 def _finish(
     search: _Search,
     candidates: Candidates,
+    ends: tf.Tensor,
     length: tf.Tensor,
     coverage: tf.Tensor | Nothing,
     sentences: _Sentences,
-    end_id: int,
     options: SearchOptions,
 ) -> _Finished:
     """The finished list after this step: old entries stay as they are, new ones compete by score."""
-    ranks = tf.range(candidates.tokens.shape[1])
-    ends = (candidates.tokens == end_id) & (ranks < options.beam_size) & ~search.done[:, tf.newaxis]
-    log_probabilities = tf.where(ends, candidates.log_probabilities, float("-inf"))
+    log_probabilities = tf.where(ends & ~search.done[:, tf.newaxis], candidates.log_probabilities, float("-inf"))
     scores = log_probabilities / length_penalty(length + 1, options.length_penalty, options.length_normalization)
     if options.coverage_penalty:
         penalties = coverage_penalty(coverage, sentences.source_lengths, options.coverage_penalty)
