@@ -92,7 +92,7 @@ def additive_scores(queries: tf.Tensor, keys: tf.Tensor, vector: tf.Tensor) -> t
 def by_sentence(rows: tf.Tensor, sentences: tf.Tensor) -> tf.Tensor:
     """Rows `[B K, ...]`, those of one sentence together, as `[B, K, ...]`; B may be 0, and K is then 1."""
     each = tf.maximum(tf.shape(rows)[0] // tf.maximum(sentences, 1), 1)
-    return tf.reshape(rows, tf.concat([[sentences, each], tf.shape(rows)[1:]], axis=0))
+    return tf.reshape(rows, [sentences, each, *rows.shape[1:]])
 
 
 @keras.saving.register_keras_serializable(package="heliograph")

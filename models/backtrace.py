@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.attention import by_sentence
 from models.states import Nothing
 
 
@@ -40,13 +41,13 @@ def record(
         sentences: `[A]`, places in the batch of those that are still searched.
         tokens: `[A, K]`, tokens taken.
         slots: `[A, K]`, slots extended.
-        attention: `[A K, S]`, of the slots before they were extended.
+        attention: `[A J, S]`, of the J slots before they were extended: K, or a single one.
     """
     places = tf.stack([tf.fill(tf.shape(sentences), length), sentences], axis=1)
     looked_at = past.looked_at
     if not isinstance(looked_at, tuple):
-        most = tf.argmax(attention, axis=1, output_type=tf.int32)
-        looked_at = tf.tensor_scatter_nd_update(looked_at, places, tf.reshape(most, tf.shape(slots)))
+        most = by_sentence(tf.argmax(attention, axis=1, output_type=tf.int32), tf.size(sentences))  # --> [A, J]
+        looked_at = tf.tensor_scatter_nd_update(looked_at, places, tf.broadcast_to(most, tf.shape(slots)))
     return Past(
         tf.tensor_scatter_nd_update(past.tokens, places, tokens),
         tf.tensor_scatter_nd_update(past.parents, places, slots),

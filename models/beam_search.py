@@ -1,13 +1,13 @@
 """Beam search over any step function, as one graph of core TensorFlow operations.
 
-Legend: B sentences, A of them still searched, K beam size, V vocabulary, N hypotheses returned, L longest hypothesis
-with its end token, S source tokens, R rows of a step, A K.
+Legend: B sentences, A of them still searched, K beam size, J live slots, one before the first step, then K, V
+vocabulary, N hypotheses returned, L longest hypothesis with its end token, S source tokens, R rows of a step, A J.
 
-Each step extends K live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
+Each step extends the live hypotheses by every token and takes the best 2K candidates, for even if K of them end, K
 others go on. A candidate that ends enters the finished list if it ranks among the best K; there it is frozen, and
-competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, and when
-a quarter of the sentences are done, the others go on without them. The search keeps back-pointers, not sequences, and
-walks them back once at the end.
+competes by its score (`models.ranking`). A sentence is done when no live hypothesis can still enter its list, or when
+as many hypotheses have ended as the options say; when an eighth of the sentences are done, the others go on without
+them. The search keeps back-pointers, not sequences, and walks them back once at the end.
 
 With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
 one candidate, the token that `models.sampling` drew, and everything else is the same.
@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.backtrace import Past, empty_past, record, walk_back
-from models.candidates import Candidates, Limits, best_candidates, force
+from models.candidates import Candidates, Limits, best_candidates, force, scored
 from models.constraints import forbidden_pairs
-from models.losses import log_normalizer
 from models.ranking import coverage_penalty, length_penalty
 from models.sampling import drawn_candidate
 from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
@@ -62,12 +61,13 @@ class _Sentences(NamedTuple):
 
 
 class _Search(NamedTuple):
-    token_ids: tf.Tensor  # [A, K] last token of each live hypothesis
-    log_probabilities: tf.Tensor  # [A, K] of the live hypotheses; -inf marks an unused slot
-    state: Any  # [A K, ...] the step function's state
-    written: tf.Tensor | Nothing  # [A, K, L] the live hypotheses, if what they hold matters
-    coverage: tf.Tensor | Nothing  # [A, K, S] see `coverage_penalty`
+    token_ids: tf.Tensor  # [A, J] last token of each live hypothesis
+    log_probabilities: tf.Tensor  # [A, J] of the live hypotheses; -inf marks an unused slot
+    state: Any  # [A J, ...] the step function's state
+    written: tf.Tensor | Nothing  # [A, J, L] the live hypotheses, if what they hold matters
+    coverage: tf.Tensor | Nothing  # [A, J, S] see `coverage_penalty`
     finished: _Finished
+    ended: tf.Tensor | Nothing  # [A] how many hypotheses have ended, if that matters
     steps: tf.Tensor  # [A]
     done: tf.Tensor  # [A] bool
 
@@ -138,7 +138,7 @@ def beam_search(
     past = empty_past(limit, batch, options.beam_size, options.alignment)
 
     def some_done(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Search until a quarter of the sentences are done, keep their results, go on with the others."""
+        """Search until an eighth of the sentences are done, keep their results, go on with the others."""
         length, sentences, search, past, results = values
         length, search, past = _search_until_done(step, length, sentences, search, past, special, options)
         results = tf.nest.map_structure(
@@ -184,20 +184,18 @@ def _live_rows(search: _Search, rows: tf.Tensor, beam_size: int) -> _Search:
 def _initial_search(
     state: Any, sentences: _Sentences, limit: tf.Tensor, start_id: int, options: SearchOptions
 ) -> _Search:
-    batch, beam_size, n_best = tf.size(sentences.numbers), options.beam_size, options.n_best
-    # One live hypothesis, the empty one; the other slots are copies that must not compete with it.
-    live = tf.tile([[0.0] + [float("-inf")] * (beam_size - 1)], [batch, 1])
-    token_ids = tf.fill([batch, beam_size], start_id)
-    state = tf.nest.map_structure(lambda value: tf.repeat(value, beam_size, axis=0), state)  # --> [B K, ...]
+    batch, n_best = tf.size(sentences.numbers), options.n_best
+    # One live hypothesis, the empty one. TensorFlow must not take the number for that of all steps.
+    slots = tf.raw_ops.PlaceholderWithDefault(input=1, shape=[])
     coverage: tf.Tensor | Nothing = ()
     if options.coverage_penalty:
         columns = tf.reduce_max(tf.concat([[0], tf.cast(sentences.source_lengths, tf.int32)], axis=0))
-        coverage = tf.zeros([batch, beam_size, columns])
+        coverage = tf.zeros([batch, slots, columns])
     return _Search(
-        token_ids=token_ids,
-        log_probabilities=live,
+        token_ids=tf.fill([batch, slots], start_id),
+        log_probabilities=tf.zeros([batch, slots]),
         state=state,
-        written=tf.zeros([batch, beam_size, limit], tf.int32) if options.remembers else (),
+        written=tf.zeros([batch, slots, limit], tf.int32) if options.remembers else (),
         coverage=coverage,
         finished=_Finished(
             scores=tf.fill([batch, n_best], float("-inf")),
@@ -205,6 +203,7 @@ def _initial_search(
             lengths=tf.zeros([batch, n_best], tf.int32),
             slots=tf.zeros([batch, n_best], tf.int32),
         ),
+        ended=tf.zeros([batch], tf.int32) if options.stop_after else (),
         steps=tf.zeros([batch], tf.int32),
         done=tf.zeros([batch], tf.bool),
     )
@@ -219,9 +218,12 @@ def _search_until_done(
     special: SpecialIds,
     options: SearchOptions,
 ) -> tuple[tf.Tensor, _Search, Past]:
-    """Steps until a quarter of the sentences are done; at least one step."""
-    beam_size, count = options.beam_size, tf.size(sentences.numbers)
+    """Steps until an eighth of the sentences are done; at least one step."""
+    count = tf.size(sentences.numbers)
     long_enough = tf.minimum(sentences.max_lengths, options.min_length)
+    # Of the longest hypothesis: log-probabilities only fall, the length penalty only grows and the one of coverage is
+    # at most 0, so that no live hypothesis can reach a score above its log-probability over this.
+    least_penalty = length_penalty(sentences.max_lengths + 1, options.length_penalty, options.length_normalization)
 
     def body(values: tuple[tf.Tensor, _Search, Past]) -> tuple[tf.Tensor, _Search, Past]:
         length, search, past = values
@@ -237,22 +239,23 @@ def _search_until_done(
                 :, : tf.shape(coverage)[2]
             ]  # without padding that no sentence needs
             coverage += tf.reshape(tf.cast(weights, tf.float32), tf.shape(coverage))
-        finished = _finish(search, candidates, length, coverage, sentences, special.end, options)
+        ends = _ends(candidates, special.end, options)
+        finished = _finish(search, candidates, ends, length, coverage, sentences, options)
         search, slots = _extend(search, candidates, state, coverage, length, special.end, options)
-        reachable = search.log_probabilities[:, 0] / length_penalty(
-            sentences.max_lengths + 1, options.length_penalty, options.length_normalization
-        )
-        # Log-probabilities only fall, the length penalty only grows and the one of coverage is at most 0: no live
-        # hypothesis can reach more than that.
+        reachable = search.log_probabilities[:, 0] / least_penalty
         done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
-        if beam_size == 1:
+        if options.stop_after:
+            ended = search.ended + tf.math.count_nonzero(ends, axis=1, dtype=tf.int32)
+            search = search._replace(ended=ended)
+            done |= ended >= options.stop_after
+        if options.beam_size == 1:
             done |= finished.scores[:, 0] > float("-inf")  # the only slot is taken: greedy search ends here
         past = record(past, length, sentences.numbers, search.token_ids, slots, attention)
         steps = search.steps + tf.cast(~search.done, tf.int32)
         return length + 1, search._replace(finished=finished, steps=steps, done=done), past
 
     def enough_go_on(values: tuple[tf.Tensor, _Search, Past]) -> tf.Tensor:
-        return 4 * tf.math.count_nonzero(~values[1].done, dtype=tf.int32) > 3 * count
+        return 8 * tf.math.count_nonzero(~values[1].done, dtype=tf.int32) > 7 * count
 
     result: tuple[tf.Tensor, _Search, Past] = _while(enough_go_on, body, (length, search, past))
     return result
@@ -274,11 +277,11 @@ def _candidates(
         forbidden = forbidden_pairs(written, length, options)
     choices = None if isinstance(sentences.choices, tuple) else sentences.choices
     limits = Limits(options, special.end, may_end, forbidden, choices)
-    normalizer, live = log_normalizer(logits, tf.nn.softmax(logits)), search.log_probabilities
+    known, live = scored(logits), search.log_probabilities
     if isinstance(sentences.sampling, Sampling):
-        found = drawn_candidate(logits, normalizer, live, length, sentences.sampling, limits)
+        found = drawn_candidate(known, live, length, sentences.sampling, limits)
     else:
-        found = best_candidates(logits, normalizer, live, limits)
+        found = best_candidates(known, live, limits)
     forced = tf.where(length >= sentences.max_lengths, special.end, -1)
     if isinstance(sentences.prefix, Prefix):
         ids, lengths = sentences.prefix
@@ -286,22 +289,26 @@ def _candidates(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    return force(found, logits, normalizer, live, forced, choices)
+    return force(found, known, live, forced, choices)
+
+
+def _ends(candidates: Candidates, end_id: int, options: SearchOptions) -> tf.Tensor:
+    """Which of the candidates `[A, M]` end a hypothesis: of the best K those with the end token."""
+    among_best = tf.range(candidates.tokens.shape[1]) < options.beam_size
+    return (candidates.tokens == end_id) & among_best & (candidates.log_probabilities > float("-inf"))
 
 
 def _finish(
     search: _Search,
     candidates: Candidates,
+    ends: tf.Tensor,
     length: tf.Tensor,
     coverage: tf.Tensor | Nothing,
     sentences: _Sentences,
-    end_id: int,
     options: SearchOptions,
 ) -> _Finished:
     """The finished list after this step: old entries stay as they are, new ones compete by score."""
-    ranks = tf.range(candidates.tokens.shape[1])
-    ends = (candidates.tokens == end_id) & (ranks < options.beam_size) & ~search.done[:, tf.newaxis]
-    log_probabilities = tf.where(ends, candidates.log_probabilities, float("-inf"))
+    log_probabilities = tf.where(ends & ~search.done[:, tf.newaxis], candidates.log_probabilities, float("-inf"))
     scores = log_probabilities / length_penalty(length + 1, options.length_penalty, options.length_normalization)
     if options.coverage_penalty:
         penalties = coverage_penalty(coverage, sentences.source_lengths, options.coverage_penalty)
@@ -327,13 +334,13 @@ def _extend(
     options: SearchOptions,
 ) -> tuple[_Search, tf.Tensor]:
     """Go on with the best K candidates that do not end; and the slots that they extend."""
-    beam_size = options.beam_size
     going_on = tf.where(candidates.tokens == end_id, float("-inf"), candidates.log_probabilities)
-    live, best = tf.math.top_k(going_on, beam_size)  # --> [A, K]
+    live, best = tf.math.top_k(going_on, options.beam_size)  # --> [A, K]
     slots = tf.gather(candidates.slots, best, batch_dims=1)
     tokens = tf.gather(candidates.tokens, best, batch_dims=1)
-    if beam_size > 1:  # else each sentence's only hypothesis goes on where it is
-        rows = tf.reshape(tf.range(tf.shape(slots)[0])[:, tf.newaxis] * beam_size + slots, [-1])  # --> [A K]
+    if options.beam_size > 1:  # else each sentence's only hypothesis goes on where it is
+        sentences, each = tf.unstack(tf.shape(search.token_ids))
+        rows = tf.reshape(tf.range(sentences)[:, tf.newaxis] * each + slots, [-1])  # --> [A K]
         state = _rows(state, rows)
     written = search.written
     if options.remembers:

@@ -3,11 +3,12 @@
 Logits are the largest values of a search, and with a vocabulary of some thousands as expensive as the network itself.
 So no step takes them to log-probabilities one by one: the best extensions of all of a sentence's hypotheses are chosen
 by their logits and one number for each hypothesis, a few more than are needed, and only among those are the few
-forbidden ones struck out.
+forbidden ones struck out. What is read but once is the largest logit of each chunk of neighbours: from it follow both
+that number and the few chunks that hold the best.
 
 Where a sentence has a shortlist (see `models.shortlist`), logits are of its choices alone, and V is their number.
 
-Legend: A sentences, K live hypotheses of each, R = A K rows, V vocabulary, M candidates.
+Legend: A sentences, K beam size, J live hypotheses of each, R = A J rows, V vocabulary, M candidates.
 """
 
 from typing import NamedTuple
@@ -15,11 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from models.losses import log_normalizer
 from models.search_options import SearchOptions
 from models.shortlist import place_of
+from models.states import Nothing
 
 CHUNK = 64
-"""Neighbouring values, or somewhat more, of which `top_sums` first knows only the largest."""
+"""Neighbouring values of which `top_sums` first knows only the largest, where their number is a multiple of it."""
 
 
 class Limits(NamedTuple):
@@ -32,8 +35,16 @@ class Limits(NamedTuple):
     choices: tf.Tensor | None = None  # [A, V] int32, the tokens that the logits are of, ascending; None for all
 
 
+class Scored(NamedTuple):
+    """What follows the live hypotheses, as a step says it."""
+
+    logits: tf.Tensor  # [R, V] float32; -inf in columns that are no token
+    maxima: tf.Tensor | Nothing  # [R, V / CHUNK], see `chunk_maxima`
+    normalizer: tf.Tensor  # [R], what a logit exceeds its log-probability by
+
+
 class Candidates(NamedTuple):
-    """Hypotheses of each sentence that are one token longer, best first."""
+    """Hypotheses of each sentence that are one token longer; the best K are the first ones."""
 
     log_probabilities: tf.Tensor  # [A, M] of the whole hypothesis; -inf for what may not be
     slots: tf.Tensor  # [A, M] int32, the live hypothesis that is extended
@@ -48,102 +59,122 @@ def least_choices(options: SearchOptions) -> int:
     return 2 + len(options.never) + 1  # those that are never allowed, and the end
 
 
-def best_candidates(logits: tf.Tensor, normalizer: tf.Tensor, live: tf.Tensor, limits: Limits) -> Candidates:
-    """The best 2K extensions (all, where there are fewer).
+def chunk_maxima(values: tf.Tensor) -> tf.Tensor | Nothing:
+    """The largest of each `CHUNK` neighbours of values `[R, V]`: `[R, V / CHUNK]`; nothing where V does not allow it.
+
+    Then V is not known beforehand, or no multiple of `CHUNK`, for padding would copy all values.
+    """
+    size = values.shape[1]
+    if size is None or size % CHUNK:
+        return ()
+    return tf.reduce_max(tf.reshape(values, [-1, size // CHUNK, CHUNK]), axis=2)
+
+
+def scored(logits: tf.Tensor) -> Scored:
+    """Logits `[R, V]` with their normalizer, `log sum exp(logits)`; see `models.losses.log_normalizer`."""
+    probabilities, maxima = tf.nn.softmax(logits), chunk_maxima(logits)
+    if isinstance(maxima, tuple):
+        return Scored(logits, maxima, log_normalizer(logits, probabilities))
+    # The largest probability is where the largest logit is.
+    chunks = tf.reshape(probabilities, [-1, maxima.shape[1], CHUNK])
+    probable = tf.gather(chunks, tf.argmax(maxima, axis=1, output_type=tf.int32), batch_dims=1)  # --> [R, CHUNK]
+    return Scored(logits, maxima, log_normalizer(maxima, probable))
+
+
+def best_candidates(known: Scored, live: tf.Tensor, limits: Limits) -> Candidates:
+    """The best 2K extensions; where there are fewer, the rest has a log-probability of -inf.
 
     Args:
-        logits: `[R, V]` float32; with choices, V must be at least `least_choices`.
-        normalizer: `[R]`, what a logit exceeds its log-probability by.
-        live: `[A, K]`, log-probabilities of the live hypotheses.
+        known: of the R live hypotheses; with choices, V must be at least `least_choices`.
+        live: `[A, J]`, log-probabilities of the live hypotheses.
         limits: what may not follow.
     """
-    beam_size, never = live.shape[1], limits.options.never
+    beam_size, never = limits.options.beam_size, limits.options.never
     size = beam_size * least_choices(limits.options)
-    if limits.choices is None:
-        size = min(size, beam_size * logits.shape[1])
-    offsets = live - tf.reshape(normalizer, tf.shape(live))
-    allowed = _without(logits, limits.options.banned_tokens, limits, beam_size)
-    values, slots, columns = top_sums(allowed, offsets, size)
+    offsets = live - tf.reshape(known.normalizer, tf.shape(live))
+    allowed = _without(known.logits, limits.options.banned_tokens, limits, tf.shape(live)[1])
+    maxima = known.maxima if allowed is known.logits else chunk_maxima(allowed)
+    values, slots, columns = top_sums(allowed, maxima, offsets, size)
     tokens = columns if limits.choices is None else tf.gather(limits.choices, columns, batch_dims=1)
     is_end = tokens == limits.end_id
     struck = tf.reduce_any(tokens[:, :, tf.newaxis] == tf.constant(never, tf.int32), axis=2)
     struck |= is_end & ~limits.may_end[:, tf.newaxis]
-    best, order = tf.math.top_k(tf.where(struck, float("-inf"), values), min(2 * beam_size, size))
-    return Candidates(best, *(tf.gather(chosen, order, batch_dims=1) for chosen in (slots, tokens)))
+    best, order = tf.math.top_k(tf.where(struck, float("-inf"), values), 2 * beam_size)
+    slots, tokens = (tf.gather(chosen, order, batch_dims=1) for chosen in (slots, tokens))
+    # What may not be may come from a column that is no token.
+    return Candidates(best, slots, tf.where(best > float("-inf"), tokens, 0))
 
 
-def top_sums(values: tf.Tensor, offsets: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The largest k of `values[a K + i, v] + offsets[a, i]` for each a, `[A, k]` descending, and their i and v.
+def top_sums(
+    values: tf.Tensor, maxima: tf.Tensor | Nothing, offsets: tf.Tensor, k: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The largest k of `values[a J + j, v] + offsets[a, j]` for each a, `[A, k]` descending, and their j and v.
 
-    In two stages: the largest k are in the k chunks with the largest maxima. Of equal sums, those that are returned
-    need not be the first ones.
+    In two stages, where there are enough values: the largest k are in the k chunks with the largest maxima. Of equal
+    sums, those that are returned need not be the first ones. Where there are fewer than k, the rest is -inf.
 
     Args:
         values: `[R, V]`.
-        offsets: `[A, K]`.
-        k: at most K V.
+        maxima: their `chunk_maxima`.
+        offsets: `[A, J]`.
+        k: how many.
     """
-    beam_size, size = offsets.shape[1], values.shape[1]
-    if size is None or size * beam_size < 2 * k * CHUNK:
+    sentences, each = tf.unstack(tf.shape(offsets))
+    if isinstance(maxima, tuple) or values.shape[1] < k:
         count = tf.shape(values)[1]
-        sums = tf.reshape(values, [-1, beam_size, count]) + offsets[:, :, tf.newaxis]
-        found, places = tf.math.top_k(tf.reshape(sums, [-1, beam_size * count]), k)
-        return found, places // count, places % count
-    # Chunks that leave no rest need no padding, which would copy all values.
-    chunk = next((one for one in range(CHUNK, 2 * CHUNK) if size % one == 0), CHUNK)
-    chunks = -(-size // chunk)
-    rest = chunks * chunk - size
-    padded = tf.pad(values, [[0, 0], [0, rest]], constant_values=float("-inf")) if rest else values
-    maxima = tf.reduce_max(tf.reshape(padded, [-1, beam_size, chunks, chunk]), axis=3) + offsets[:, :, tf.newaxis]
-    _, best = tf.math.top_k(tf.reshape(maxima, [-1, beam_size * chunks]), k)
-    parts = tf.gather(tf.reshape(padded, [-1, beam_size * chunks, chunk]), best, batch_dims=1)  # --> [A, k, chunk]
+        some = tf.minimum(k, each * count)
+        sums = tf.reshape(values, [sentences, each, count]) + offsets[:, :, tf.newaxis]
+        found, places = tf.math.top_k(tf.reshape(sums, [sentences, each * count]), some)
+        rest = [[0, 0], [0, k - some]]
+        slots, columns = (tf.pad(part, rest) for part in (places // count, places % count))
+        return tf.pad(found, rest, constant_values=-np.inf), slots, columns
+    chunks = maxima.shape[1]
+    highest = tf.reshape(maxima, [sentences, each, chunks]) + offsets[:, :, tf.newaxis]
+    some = tf.minimum(k, each * chunks)
+    _, best = tf.math.top_k(tf.reshape(highest, [sentences, each * chunks]), some)
+    parts = tf.gather(tf.reshape(values, [sentences, each * chunks, CHUNK]), best, batch_dims=1)  # [A, some, CHUNK]
     parts += tf.gather(offsets, best // chunks, batch_dims=1)[:, :, tf.newaxis]
-    found, places = tf.math.top_k(tf.reshape(parts, [-1, k * chunk]), k)
-    chosen = tf.gather(best, places // chunk, batch_dims=1)
-    columns = chosen % chunks * chunk + places % chunk
-    return found, chosen // chunks, tf.minimum(columns, size - 1)  # of sums that are -inf, it may be the padding's
+    found, places = tf.math.top_k(tf.reshape(parts, [sentences, some * CHUNK]), k)
+    chosen = tf.gather(best, places // CHUNK, batch_dims=1)
+    return found, chosen // chunks, chosen % chunks * CHUNK + places % CHUNK
 
 
 def allowed_logits(logits: tf.Tensor, limits: Limits) -> tf.Tensor:
     """`[A, V]` of one hypothesis a sentence: -inf for all tokens that may not follow."""
-    logits = _without(logits, (*limits.options.never, *limits.options.banned_tokens), limits, beam_size=1)
+    logits = _without(logits, (*limits.options.never, *limits.options.banned_tokens), limits, each=1)
     is_end = tf.range(logits.shape[1]) == limits.end_id
     return tf.where(is_end & ~limits.may_end[:, tf.newaxis], float("-inf"), logits)
 
 
 def force(
-    candidates: Candidates,
-    logits: tf.Tensor,
-    normalizer: tf.Tensor,
-    live: tf.Tensor,
-    forced: tf.Tensor,
-    choices: tf.Tensor | None = None,
+    candidates: Candidates, known: Scored, live: tf.Tensor, forced: tf.Tensor, choices: tf.Tensor | None = None
 ) -> Candidates:
     """Where a token is forced, the hypotheses with that one alone, at its own price, whatever forbids it.
 
     Args:
         candidates: what would be possible.
-        logits: as of `best_candidates`.
-        normalizer: as of `best_candidates`.
+        known: as of `best_candidates`.
         live: as of `best_candidates`.
         forced: `[A]` int32, -1 where nothing is forced.
         choices: as of `Limits`; they hold what is forced.
     """
-    beam_size = live.shape[1]
+    sentences, each = tf.unstack(tf.shape(live))
     columns = tf.maximum(forced, 0) if choices is None else place_of(choices, forced)
-    price = tf.gather(logits, tf.repeat(columns, beam_size), batch_dims=1) - normalizer
-    extended, slots = tf.math.top_k(live + tf.reshape(price, tf.shape(live)), beam_size)
-    others = [[0, 0], [0, candidates.tokens.shape[1] - beam_size]]
+    logits = tf.reshape(known.logits, [sentences, each, tf.shape(known.logits)[1]])
+    price = tf.gather(logits, columns, axis=2, batch_dims=1) - tf.reshape(known.normalizer, [sentences, each])
+    # All hypotheses go on, or all end, in the order that they have.
+    count = candidates.tokens.shape[1]
+    extended = tf.pad(live + price, [[0, 0], [0, count - each]], constant_values=float("-inf"))
     token = forced[:, tf.newaxis]
     is_forced = token >= 0
     return Candidates(
-        tf.where(is_forced, tf.pad(extended, others, constant_values=float("-inf")), candidates.log_probabilities),
-        tf.where(is_forced, tf.pad(slots, others), candidates.slots),
+        tf.where(is_forced, extended, candidates.log_probabilities),
+        tf.where(is_forced, tf.minimum(tf.range(count), each - 1), candidates.slots),
         tf.where(is_forced, token, candidates.tokens),
     )
 
 
-def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, beam_size: int) -> tf.Tensor:
+def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, each: int | tf.Tensor) -> tf.Tensor:
     pairs, choices = limits.forbidden, limits.choices
     if ids:
         if choices is None:
@@ -152,12 +183,12 @@ def _without(logits: tf.Tensor, ids: tuple[int, ...], limits: Limits, beam_size:
         else:
             mask = np.zeros(max(ids) + 2, np.bool_)
             mask[list(ids)] = True
-            struck = tf.repeat(tf.gather(mask, tf.minimum(choices, max(ids) + 1)), beam_size, axis=0)
+            struck = tf.repeat(tf.gather(mask, tf.minimum(choices, max(ids) + 1)), each, axis=0)
         logits = tf.where(struck, float("-inf"), logits)
     if pairs is not None:
         if choices is not None:
             rows, tokens = pairs[:, 0], pairs[:, 1]
-            own = tf.gather(choices, rows // beam_size)
+            own = tf.gather(choices, rows // each)
             columns = place_of(own, tokens)
             present = tf.gather(own, columns, batch_dims=1) == tokens
             pairs = tf.boolean_mask(tf.stack([rows, columns], axis=1), present)

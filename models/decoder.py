@@ -143,20 +143,30 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
 
         def project(features: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
             logits = tf.cast(product(features, kernel), bias.dtype) + bias  # --> [R, U + 1]
-            each = tf.shape(features)[0] // tf.maximum(tf.shape(choices)[0], 1)
-            return tf.gather(logits, tf.repeat(choices, each, axis=0), batch_dims=1)
+            rows, sentences = tf.shape(logits)[0], tf.shape(choices)[0]
+            apart = tf.reshape(logits, [sentences, rows // tf.maximum(sentences, 1), tf.shape(logits)[1]])
+            return tf.reshape(tf.gather(apart, choices, axis=2, batch_dims=1), [rows, tf.shape(choices)[1]])
 
         return project
 
-    def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy."""
+    def projector(self, multiple: int = 1) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from features `[..., F]` to logits `[..., V]`, float32 under a mixed policy.
+
+        V is rounded up to a multiple of the argument; the columns that are no token are -inf.
+        """
         kernel = tf.cast(self._kernel(), self.compute_dtype)
         bias = tf.convert_to_tensor(self.projection_bias)
+        if rest := -self.embedding.vocabulary_size % multiple:
+            # Once, so that no step has to pad its logits.
+            kernel = tf.pad(kernel, [[0, 0], [0, rest]])
+            bias = tf.pad(bias, [[0, rest]], constant_values=float("-inf"))
 
         def project(features: tf.Tensor) -> tf.Tensor:
-            flat = tf.reshape(features, [-1, kernel.shape[0]])
+            flat = features if features.shape.rank == 2 else tf.reshape(features, [-1, kernel.shape[0]])
             # Not in bfloat16: the bias' gradient is a sum over all tokens.
             logits = tf.cast(product(flat, kernel), bias.dtype) + bias
+            if features.shape.rank == 2:
+                return logits
             return tf.reshape(logits, tf.concat([tf.shape(features)[:-1], [kernel.shape[1]]], axis=0))
 
         return project

@@ -123,9 +123,9 @@ class EnsembleDecoder(_Members, Decoder):
         uniform = -tf.reduce_sum(tf.reduce_mean(log_probabilities, axis=1))
         return CrossEntropy((1.0 - label_smoothing) * nll + label_smoothing * uniform, tf.stop_gradient(nll))
 
-    def projector(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def projector(self, multiple: int = 1) -> Callable[[tf.Tensor], tf.Tensor]:
         """See base class."""
-        return self._mix([member.projector() for member in self.members])
+        return self._mix([member.projector(multiple) for member in self.members])
 
     def chooser(self, union: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """See base class; probabilities are among a sentence's choices."""

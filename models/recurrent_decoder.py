@@ -195,10 +195,10 @@ class RecurrentDecoder(Decoder):
                 sentences = tf.maximum(tf.shape(memory)[0], 1)
                 return [tf.repeat(memory, tf.shape(hidden)[0] // sentences, axis=0)], ()
             attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory, multiply)
-            # Not -1 rows: without a source column or a row their number would be undefined.
-            rows = tf.shape(hidden)[0]
-            context, weights = (tf.reshape(values, [rows, tf.shape(values)[-1]]) for values in attended)
-            return [tf.ensure_shape(context, [None, self.options["memory_size"]])], weights
+            context = tf.reshape(attended.context, [-1, self.options["memory_size"]])
+            # Not -1 rows: without a source column their number would be undefined.
+            weights = tf.reshape(attended.weights, [tf.shape(hidden)[0], tf.shape(attended.weights)[2]])
+            return [context], weights
 
         def step(
             vectors: tf.Tensor,

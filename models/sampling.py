@@ -5,7 +5,7 @@ Legend: R sentences, V vocabulary.
 
 import tensorflow as tf
 
-from models.candidates import Candidates, Limits, allowed_logits
+from models.candidates import Candidates, Limits, Scored, allowed_logits
 from models.search_options import Sampling
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -62,21 +62,18 @@ def draw(logits: tf.Tensor, numbers: tf.Tensor, sampling: Sampling) -> tf.Tensor
     return tf.gather(tokens, tf.minimum(place, last), batch_dims=1)
 
 
-def drawn_candidate(
-    logits: tf.Tensor, normalizer: tf.Tensor, live: tf.Tensor, step: tf.Tensor, sampling: Sampling, limits: Limits
-) -> Candidates:
+def drawn_candidate(known: Scored, live: tf.Tensor, step: tf.Tensor, sampling: Sampling, limits: Limits) -> Candidates:
     """One extension of each sentence's only hypothesis, with its log-probability under the model as it is.
 
     Args:
-        logits: `[R, V]` float32.
-        normalizer: `[R]`, what a logit exceeds its log-probability by.
+        known: of the R sentences' hypotheses.
         live: `[R, 1]`, log-probabilities of the hypotheses.
         step: scalar, tokens so far.
         sampling: how to draw, `[R]` each.
         limits: what may not follow.
     """
-    allowed = allowed_logits(logits, limits)
+    allowed = allowed_logits(known.logits, limits)
     tokens = draw(allowed, uniform(sampling.seeds, step), sampling)[:, tf.newaxis]
     # Not of the logits: where nothing may follow, what was drawn may not either.
-    extended = live + tf.gather(allowed, tokens, batch_dims=1) - normalizer[:, tf.newaxis]
+    extended = live + tf.gather(allowed, tokens, batch_dims=1) - known.normalizer[:, tf.newaxis]
     return Candidates(extended, tf.zeros_like(tokens), tokens)

@@ -26,6 +26,10 @@ class SearchOptions:
     """Its exponent alpha, at least 0; 0 compares plain log-probabilities."""
     coverage_penalty: float = 0.0
     """beta of `models.ranking.coverage_penalty`, at least 0; 0 = none. The decoder must have attention."""
+    stop_after: int = 0
+    """How many hypotheses of a sentence may end before its search stops, at least N; 0 to stop only when no live one
+    can still win. Most toolkits stop after K, which takes fewer steps and may miss a better hypothesis (Kasai et al.
+    2022)."""
     min_length: int = 0
     """Fewest tokens before the end token, unless the longest length is less."""
     no_repeat_ngram: int = 0
@@ -51,6 +55,8 @@ class SearchOptions:
         for name in ("length_penalty", "coverage_penalty"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}: the early exit relies on it")
+        if self.stop_after and self.stop_after < self.n_best:
+            raise ValueError(f"stop_after must be 0 or at least n_best {self.n_best}, got {self.stop_after}")
         for name in ("min_length", "no_repeat_ngram"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from models.beam_search import BeamSearchResult, StepFunction, beam_search
-from models.candidates import least_choices
+from models.candidates import CHUNK, least_choices
 from models.decoder import Decoder, DecoderSteps
 from models.search_options import Prefix, Sampling, SpecialIds
 from models.sequences import pad, with_end
@@ -130,7 +130,7 @@ class TextSearch:
         """The search's answer, within the shortlist if there is one; samples are drawn from the whole vocabulary."""
         tokens = tf.cast(encoded.lengths - 1, tf.float32)  # without the end token
         steps, memory, choices = self.decoder.stepper(), self.decoder.prepare(encoded.memory), None
-        step: StepFunction = steps.step
+        step: StepFunction = DecoderSteps(steps.advance, self.decoder.projector(CHUNK)).step
         if self.shortlist is not None and sampling is None:
             given = None if prefix is None else prefix.ids
             chosen = choose(self.shortlist, encoded.ids, self.target.vocabulary_size, least_choices(options), given)

@@ -26,6 +26,7 @@ class Rules:
     banned: tuple[Tokens, ...] = ()
     prefix: Tokens = ()
     choices: Tokens | None = None
+    stop_after: int = 0
 
     @property
     def longest(self) -> int:
@@ -95,6 +96,7 @@ def beam_search(model: Model, rules: Rules, beam_size: int, n_best: int) -> tupl
     """Beam search as `models.beam_search` describes it, and the number of steps."""
     live: list[tuple[float, Tokens]] = [(0.0, ())]
     found: list[Hypothesis] = []
+    ended = 0
     for step in range(rules.longest + 1):
         candidates = []
         for total, tokens in live:
@@ -102,10 +104,12 @@ def beam_search(model: Model, rules: Rules, beam_size: int, n_best: int) -> tupl
             candidates += [(total + log_probabilities[token], tokens, token) for token in may_follow(tokens, rules)]
         candidates = sorted(candidates, key=lambda candidate: -candidate[0])[: 2 * beam_size]
         ends = [candidate for candidate in candidates[:beam_size] if candidate[2] == rules.end_id]
+        ended += len(ends)
         found += [finished(model, total, tokens, rules) for total, tokens, _ in ends]
         found = sorted(found, key=lambda hypothesis: -hypothesis.score)[:n_best]
         live = [(total, (*tokens, token)) for total, tokens, token in candidates if token != rules.end_id][:beam_size]
         reachable = live[0][0] / penalty(rules.longest + 1, rules) if live else -np.inf
-        if not live or (len(found) == n_best and found[-1].score >= reachable) or (beam_size == 1 and found):
+        no_live_one_can_win = not live or (len(found) == n_best and found[-1].score >= reachable)
+        if no_live_one_can_win or (beam_size == 1 and found) or 0 < rules.stop_after <= ended:
             return found, step + 1
     return found, rules.longest + 1

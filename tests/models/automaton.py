@@ -87,6 +87,7 @@ class Automaton:
             no_repeat_ngram=first.ngram,
             never=first.never,
             banned=first.banned,
+            stop_after=first.stop_after,
             alignment=True,
         )
         longest = max(len(each.prefix) for each in rules)

@@ -79,8 +79,10 @@ def check_against_a_plain_search(automaton, each, beam_size, n_best):
     data=st.data(),
 )
 def test_it_equals_a_plain_search_with_any_options(seed, common, lengths, beginnings, beam_size, data):
+    n_best = data.draw(st.integers(1, beam_size))
+    common = dataclasses.replace(common, stop_after=data.draw(st.sampled_from([0, n_best, beam_size])))
     each = sentences(common, lengths, beginnings)
-    check_against_a_plain_search(Automaton(len(lengths), seed), each, beam_size, data.draw(st.integers(1, beam_size)))
+    check_against_a_plain_search(Automaton(len(lengths), seed), each, beam_size, n_best)
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,15 +166,22 @@ def test_the_early_exit_changes_nothing(seed, beam_size, alpha):
         np.testing.assert_allclose(one.scores[sentence, 0], every.scores[sentence, 0], atol=1e-6)
 
 
+def test_a_search_that_stops_after_some_have_ended():
+    automaton, rule = Automaton(6, 1), Rules(VOCABULARY, END, 10, 1.0)
+    certain, early = (automaton.search([dataclasses.replace(rule, stop_after=count)] * 6, 4, 1) for count in (0, 2))
+    assert (early.steps.numpy() <= certain.steps.numpy()).all() and (early.steps.numpy() < certain.steps.numpy()).any()
+    assert (early.scores.numpy() <= certain.scores.numpy() + 1e-5).all() and np.isfinite(early.scores).all()
+
+
 def test_sentences_that_are_done_take_no_more_steps():
-    """The step function sees fewer rows once a quarter of the sentences are done."""
+    """The first step sees one row a sentence; of eight sentences, one that is done is seen no more."""
     automaton, rows = Automaton(8, 0), []
     step = automaton.step
     automaton.step = lambda token_ids, *rest: rows.append(token_ids.shape[0]) or step(token_ids, *rest)
     result = automaton.search([Rules(VOCABULARY, END, length) for length in (0, 0, 1, 1, 2, 2, 9, 9)], 2, 2)
-    assert len(rows) == max(result.steps.numpy()) and rows[0] == 16
-    assert rows == sorted(rows, reverse=True) and rows[-1] <= 4
-    assert sum(rows) < 16 * len(rows)
+    steps = result.steps.numpy()
+    assert len(rows) == max(steps) and rows[0] == 8
+    assert rows[1:] == [2 * np.count_nonzero(steps > step) for step in range(1, len(rows))]
 
 
 def test_a_lattice_by_hand():
@@ -247,6 +256,8 @@ def test_the_penalties_are_the_formulas():
         ({"length_penalty": -1.0}, "length_penalty must not be negative, got -1.0"),
         ({"coverage_penalty": -0.1}, "coverage_penalty must not be negative, got -0.1"),
         ({"length_normalization": "x"}, "length_normalization must be one of gnmt, tokens, got 'x'"),
+        ({"beam_size": 3, "n_best": 3, "stop_after": 2}, "stop_after must be 0 or at least n_best 3, got 2"),
+        ({"stop_after": -1}, "stop_after must be 0 or at least n_best 1, got -1"),
         ({"min_length": -1}, "min_length must not be negative, got -1"),
         ({"no_repeat_ngram": -2}, "no_repeat_ngram must not be negative, got -2"),
         ({"banned": ((),)}, "banned must hold sequences of at least one token"),

@@ -160,6 +160,21 @@ def test_rows_of_a_beam_share_their_sentence(name):
             np.testing.assert_allclose(value, expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    "network",
+    [NETWORKS["lstm"], NETWORKS["general"], EnsembleNetwork(members=(NETWORKS["lstm"], NETWORKS["transformer"]))],
+    ids=["own kernel", "tied", "ensemble"],
+)
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (0,)])
+def test_a_projection_to_columns_that_are_no_token(network, shape):
+    decoder = make_model(network=network, source_size=13).decoder
+    features = tf.constant(np.random.default_rng(0).normal(size=(*shape, decoder.feature_size)).astype("float32"))
+    expected, found = decoder.projector()(features), decoder.projector(multiple=8)(features)
+    assert expected.shape == (*shape, 13) and found.shape == (*shape, 16)
+    np.testing.assert_allclose(found[..., :13], expected, atol=1e-6)
+    assert np.isneginf(found[..., 13:]).all()
+
+
 @every_network
 def test_no_row_at_all(name):
     model = make(name)
