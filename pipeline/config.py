@@ -46,6 +46,9 @@ class SearchConfig(Section):
     coverage_penalty: float = Field(default=0.0, ge=0.0)
     """Weight of the penalty for source tokens that a translation has hardly looked at (Wu et al. 2016; 0.2 there); 0 =
     none. Needs attention."""
+    stop_after: int = Field(default=0, ge=0)
+    """How many hypotheses of a sentence may end before its search stops, at least `n_best`; 0 = it stops when no live
+    one can still win. `beam_size` is what most toolkits do: fewer steps, and now and then a worse translation."""
     min_length: int = Field(default=0, ge=0)
     """Fewest tokens of a translation, unless its largest length is less."""
     no_repeat_ngram: int = Field(default=0, ge=0)
@@ -80,6 +83,8 @@ class SearchConfig(Section):
     def _check(self) -> Self:
         if self.n_best > self.beam_size:
             raise ValueError(f"n_best: expected at most beam_size ({self.beam_size}), got {self.n_best}")
+        if 0 < self.stop_after < self.n_best:
+            raise ValueError(f"stop_after: expected 0 or at least n_best ({self.n_best}), got {self.stop_after}")
         if self.max_length_factor == 0.0 and self.max_length_constant == 0:
             raise ValueError("max_length_constant: expected at least 1 if max_length_factor is 0, got 0")
         if self.replace_unknown and not self.allow_unknown:

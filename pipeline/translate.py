@@ -48,8 +48,16 @@ def trained_translator(
     if n_best is None:
         return build_translator(config, model, transform_dir, shortlist_dir, max_tokens=0)
     beam_size = max(n_best, config.search.beam_size)
+    stop_after = config.search.stop_after and max(n_best, config.search.stop_after)
     return build_translator(
-        config, model, transform_dir, shortlist_dir, beam_size=beam_size, n_best=n_best, max_tokens=0
+        config,
+        model,
+        transform_dir,
+        shortlist_dir,
+        beam_size=beam_size,
+        n_best=n_best,
+        stop_after=stop_after,
+        max_tokens=0,
     )
 
 
