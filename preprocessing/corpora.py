@@ -8,7 +8,7 @@ be divided once more, see `preprocessing.line_blocks`.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from preprocessing.errors import DataError
 from preprocessing.file_patterns import matching_files, paired_files
@@ -182,12 +182,19 @@ class Tsv(Corpus):
 
 
 @dataclass(frozen=True)
-class TsvShard:
-    """One tab-separated file. `alone`: an empty file is an error, as there is no other shard to hold the pairs."""
+class FileShard:
+    """One file that has a pair in each line. `alone`: it must not be empty, as no other shard holds pairs."""
 
     name: str
     alone: bool
     lines: LineRange | None = None
+
+    expected: ClassVar[str]
+    """What a line holds, for a person."""
+
+    def texts(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """Source and target of a line; None if it has another form."""
+        raise NotImplementedError
 
     @property
     def files(self) -> tuple[str]:
@@ -201,21 +208,31 @@ class TsvShard:
     def check(self, lines: Sequence[int]) -> None:
         """See `LineShard.check`."""
         if self.alone and not lines[0]:
-            raise DataError(f"{self.name} is empty; expected two columns, source and target, a line")
+            raise DataError(f"{self.name} is empty; expected {self.expected} a line")
 
     def rows(self, max_line_bytes: int) -> Iterator[Row]:
         """Yields the rows; see `Shard.rows`."""
         start = first_line(self.lines)
         number = start - 1
         for number, line in enumerate(read_range(self.name, max_line_bytes, self.lines), start=start):
-            columns = line.text.split(b"\t")
-            if line.too_long:
-                yield Row(number, line.text, b"", Reason.LINE_TOO_LONG)
-            elif len(columns) != 2:
-                yield Row(number, line.text, b"", Reason.MALFORMED_ROW)
+            texts = None if line.too_long else self.texts(line.text)
+            if texts is None:
+                yield Row(number, line.text, b"", Reason.LINE_TOO_LONG if line.too_long else Reason.MALFORMED_ROW)
             else:
-                yield Row(number, columns[0], columns[1])
+                yield Row(number, *texts)
         self.check([number])
+
+
+@dataclass(frozen=True)
+class TsvShard(FileShard):
+    """One tab-separated file."""
+
+    expected: ClassVar[str] = "two columns, source and target,"
+
+    def texts(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The two columns."""
+        source, *others = line.split(b"\t")
+        return (source, others[0]) if len(others) == 1 else None
 
 
 def first_line(lines: LineRange | None) -> int:

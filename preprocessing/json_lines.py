@@ -4,15 +4,12 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from preprocessing.corpora import Corpus, Row, Split, first_line
-from preprocessing.errors import DataError
+from preprocessing.corpora import Corpus, FileShard, Split
 from preprocessing.file_patterns import matching_files
-from preprocessing.filters import Reason
-from preprocessing.line_blocks import LineRange, read_range
 
 
 @dataclass(frozen=True)
@@ -32,44 +29,20 @@ class JsonLines(Corpus):
     def shards(self) -> Sequence["JsonLinesShard"]:
         """Finds the files; raises DataError when the pattern matches nothing."""
         paths = matching_files(self.path)
-        return [JsonLinesShard(path, self.keys, alone=len(paths) == 1) for path in paths]
+        return [JsonLinesShard(path, alone=len(paths) == 1, keys=self.keys) for path in paths]
 
 
 @dataclass(frozen=True)
-class JsonLinesShard:
-    """One file. `alone`: an empty file is an error, as there is no other shard to hold the pairs."""
+class JsonLinesShard(FileShard):
+    """One file of JSON objects; `keys` are those of source and target."""
 
-    name: str
-    keys: tuple[str, str]
-    alone: bool
-    lines: LineRange | None = None
+    keys: tuple[str, str] = ("source", "target")
 
-    @property
-    def files(self) -> tuple[str]:
-        """See `corpora.LineShard.files`."""
-        return (self.name,)
+    expected: ClassVar[str] = "one JSON object"
 
-    def part(self, lines: LineRange) -> Self:
-        """See `corpora.LineShard.part`."""
-        return replace(self, lines=lines)
-
-    def check(self, lines: Sequence[int]) -> None:
-        """See `corpora.LineShard.check`."""
-        if self.alone and not lines[0]:
-            raise DataError(f"{self.name} is empty; expected one JSON object a line")
-
-    def rows(self, max_line_bytes: int) -> Iterator[Row]:
-        """Yields the rows; see `corpora.Shard.rows`."""
-        start = first_line(self.lines)
-        number = start - 1
-        for number, line in enumerate(read_range(self.name, max_line_bytes, self.lines), start=start):
-            texts = None if line.too_long else _texts(line.text, self.keys)
-            if texts is None:
-                reason = Reason.LINE_TOO_LONG if line.too_long else Reason.MALFORMED_ROW
-                yield Row(number, line.text, b"", reason)
-            else:
-                yield Row(number, *texts)
-        self.check([number])
+    def texts(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The two values."""
+        return _texts(line, self.keys)
 
 
 def _texts(line: bytes, keys: tuple[str, str]) -> tuple[bytes, bytes] | None:
