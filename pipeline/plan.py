@@ -12,6 +12,7 @@ from pipeline import artifacts
 from pipeline.artifacts import Artifact, DamagedArtifactError
 from pipeline.changes import file_changes, value_changes
 from pipeline.component import Component, identify
+from pipeline.locks import tried
 from preprocessing.errors import DataError
 
 Standing = Literal["up to date", "source missing", "outdated", "missing"]
@@ -165,6 +166,9 @@ def _reason(
     if len(reasons) > _MOST:
         reasons = [*reasons[:_MOST], f"{len(reasons) - _MOST} more changes"]
     if folder is not None and folder.is_dir():
+        with tried(folder.with_name(f"{folder.name}.lock"), make=False) as free:
+            if not free:
+                return "another process is executing it"
         scratch = folder / (component.resumes_from or "")
         goes_on = component.resumes_from is not None and scratch.is_dir()
         reasons = [*reasons, "goes on from an interrupted execution" if goes_on else "an execution did not finish"]

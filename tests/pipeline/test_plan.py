@@ -4,6 +4,7 @@ import logging
 import pytest
 
 from pipeline.component import Component, keys_of
+from pipeline.locks import exclusive
 from pipeline.plan import inspect, lines
 from pipeline.runner import run
 from preprocessing.errors import DataError
@@ -137,6 +138,8 @@ def test_what_a_crash_left_is_told(chain):
     _, done = chain.run()
     (done["Fit"].path / "manifest.json").unlink()
     assert chain.plan()[1:] == ["runs: an execution did not finish", "runs if the output of Fit changes"]
+    with exclusive(done["Fit"].path.with_name(f"{done['Fit'].id}.lock"), pytest.fail):
+        assert chain.plan()[1] == "runs: another process is executing it"
     (done["Fit"].path / "scratch").mkdir()
     assert chain.plan()[1] == "runs: goes on from an interrupted execution"
     (done["Judge"].path / "out.txt").unlink()
