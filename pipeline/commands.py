@@ -95,7 +95,8 @@ def chosen(components: Sequence[Component], arguments: argparse.Namespace) -> tu
         option = "--rerun"
         rerun = [key for name in arguments.rerun for key in keys_of(components, name)]
     except ValueError as error:
-        raise UsageError(f"{option} {error}") from None
+        hint = "; set serving.push_to" if "Pusher" in (arguments.until, *arguments.rerun) else ""
+        raise UsageError(f"{option} {error}{hint}") from None
     wanted = components if until is None else needed(components, until)
     for key in {*rerun} - {component.key for component in wanted}:
         raise UsageError(f"--rerun {key}: expected a component that --until {arguments.until} needs")

@@ -112,6 +112,7 @@ def test_until_and_rerun_choose_what_is_executed(calls, capsys, monkeypatch):
     for arguments, message in (
         (["--until", "Trainr"], "--until Trainr: no component of this configuration; did you mean Trainer?"),
         (["--rerun", "trainer seed 1"], "--rerun trainer seed 1: no component"),
+        (["--until", "Pusher"], "; set serving.push_to"),
         (["--rerun", "Exporter", "--until", "Trainer"], "--rerun Exporter: expected a component that --until Trainer"),
     ):
         for command in ("run", "plan"):
