@@ -120,7 +120,7 @@ def test_n_best_follows_the_beam():
     assert SearchConfig().n_best == 5
     assert load("dates", ["search.beam_size=1"]).search.n_best == 1
     assert load("dates", ["search.stop_after=5"]).search.stop_after == 5
-    assert "search: stop_after: expected 0 or at least n_best (5), got 4" in refusal("dates", "search.stop_after=4")
+    assert "search.stop_after: expected 0 or at least n_best (5), got 4" in refusal("dates", "search.stop_after=4")
     message = refusal("dates", "search.n_best=6")
     assert message == "--set search.n_best=6: search.n_best: expected at most beam_size (5), got 6"
 
