@@ -51,7 +51,7 @@ def recommend(survey: Survey) -> Sections:
         "serving": [
             Choice(
                 "push_to",
-                "models",
+                "published",
                 "the run's model appears there when it is blessed and proved; TF Serving watches it",
             )
         ],
@@ -95,6 +95,9 @@ def _fractions(pairs: int) -> list[Choice]:
     ]
 
 
+_LOWERCASE = Choice("lowercase", True, "capitals are lost, but little data goes further; false keeps them")
+
+
 def _text(side: SideSurvey, unit: Unit, pairs: int) -> list[Choice]:
     if unit == "symbols":
         return [
@@ -104,7 +107,7 @@ def _text(side: SideSurvey, unit: Unit, pairs: int) -> list[Choice]:
         ]
     if unit == "character":
         why = f"short texts, {side.mean_characters:.0f} characters in the mean: their spelling is what counts"
-        return [Choice("unit", "character", why), Choice("min_count", 1)]
+        return [Choice("unit", "character", why), _LOWERCASE, Choice("min_count", 1)]
     size = next(
         size for limit, size in ((_FEW, 2_000), (_SOME, 4_000), (_MANY, 10_000), (math.inf, 32_000)) if pairs < limit
     )
@@ -116,6 +119,8 @@ def _text(side: SideSurvey, unit: Unit, pairs: int) -> list[Choice]:
     ]
     if pairs >= 2 * _SOME:
         choices.append(Choice("lowercase", False, "enough text to learn capitals; the presets of Multi30k lower them"))
+    else:
+        choices.append(_LOWERCASE)
     if side.distinct_characters > _MANY_CHARACTERS:
         why = f"{side.distinct_characters:,} distinct characters: the rarest are left out"
         choices.append(Choice("character_coverage", 0.9995, why))

@@ -160,7 +160,17 @@ def _duplicates(splits: Mapping[str, Any]) -> dict[str, Any]:
 def _checks(anomalies: Mapping[str, Any]) -> list[Block]:
     """Every check of the ExampleValidator, and of those that found something the pairs."""
     checks = anomalies["checks"]
-    table = Table(
+    failed = [check for check in checks if check["verdict"] == "anomaly"]
+    verdicts = Counter(check["verdict"] for check in checks)
+    told = [f"{count:,} {_VERDICTS.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
+    said = f"{len(checks):,} checks: {', '.join(told)}."
+    tone = "bad" if anomalies["anomalies"] else "good"
+    blocks: list[Block] = [Heading("Is it fit for training?"), Paragraph(said, tone)]
+    return [*blocks, *([_check_table(failed)] if failed else []), Details("All checks", [_check_table(checks)])]
+
+
+def _check_table(checks: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
         header=("check", "split", "found", "limit", "verdict", "set by"),
         rows=[
             (
@@ -175,11 +185,6 @@ def _checks(anomalies: Mapping[str, Any]) -> list[Block]:
         ],
         columns="wwnnwc",
     )
-    verdicts = Counter(check["verdict"] for check in checks)
-    told = [f"{count:,} {_VERDICTS.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
-    said = f"{len(checks):,} checks: {', '.join(told)}."
-    tone = "bad" if anomalies["anomalies"] else "good"
-    return [Heading("Is it fit for training?"), Paragraph(said, tone), Details("All checks", [table])]
 
 
 def _percent(share: float) -> str:

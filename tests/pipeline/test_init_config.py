@@ -131,9 +131,9 @@ def test_two_files_to_a_model_in_two_commands(folder, capsys):
     overrides = [f"--set={key}={value}" for key, value in smaller.items()]
     assert cli.main(["run", "my.toml", *overrides]) == 0
     report = capsys.readouterr().out
-    for line in ("^blessed: ", "^Published    models/my/1$", "^Report       runs/my/report.html$"):
+    for line in ("^blessed: ", "^Published    published/my/1$", "^Report       runs/my/report.html$"):
         assert re.search(line, report, re.MULTILINE), report
-    assert (folder / "runs" / "my" / "report.html").is_file() and (folder / "models/my/1/saved_model.pb").is_file()
+    assert (folder / "runs" / "my" / "report.html").is_file() and (folder / "published/my/1/saved_model.pb").is_file()
 
 
 @pytest.mark.parametrize(
