@@ -56,10 +56,13 @@ def clock(monkeypatch):
 
 
 def points(directory, part, name):
-    """Steps and values of a curve, as TensorBoard shows them."""
+    """Steps and values of a curve, as TensorBoard shows them.
+
+    It reads files by name; those of one process and second end in a count, and 10 comes before 9. Real runs' differ.
+    """
     events = EventAccumulator(str(directory / part), size_guidance={"tensors": 0})
     events.Reload()
-    return [(event.step, tf.make_ndarray(event.tensor_proto).item()) for event in events.Tensors(name)]
+    return sorted((event.step, tf.make_ndarray(event.tensor_proto).item()) for event in events.Tensors(name))
 
 
 def curves(directory, part):
