@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pipeline.commands import COMMANDS as MODEL_COMMANDS
-from pipeline.commands import Command
+from pipeline.commands import Command, add_common_arguments
 from pipeline.config_files import presets
 from pipeline.errors import UsageError
 from pipeline.lineage_commands import LINEAGE_COMMANDS
@@ -121,24 +121,12 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Nam
         parser.add_argument("config", metavar="CONFIG", help=f"a TOML file or a preset: {', '.join(presets())}")
     command.add_arguments(parser)
     if command.takes_config:
-        _add_common_arguments(parser)
+        add_common_arguments(parser)
     # Intermixed: on Python 3.11, `translate CONFIG --n-best 3 FILE` would otherwise not find FILE.
     namespace = parser.parse_intermixed_args(own)
     namespace.beam_args = beam_args
     namespace.command_line = shlex.join(["heliograph", name, *arguments])
     return namespace
-
-
-def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="replace a value of the configuration; may be repeated",
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the run (default: runs/NAME in the current folder)")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -58,6 +58,19 @@ def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     return config, root
 
 
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--set` and `--root`, which go with a CONFIG."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="replace a value of the configuration; may be repeated",
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the run (default: runs/NAME in the current folder)")
+
+
 def local_root(given: str) -> Path:
     """The folder that `--root` names.
 

@@ -1,13 +1,14 @@
 """The table and the plots of TensorBoard's HParams tab: of all trainings under a folder, or of one sweep."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
+from pipeline.changes import flat
 from pipeline.figures import FIGURES
 
 
@@ -52,15 +53,7 @@ def write_session(directory: Path, sections: Mapping[str, Any]) -> None:
         sections: nested values.
     """
     with _writer(directory).as_default(step=0):
-        hp.hparams({key: _plain(value) for key, value in _flat(sections)})
-
-
-def _flat(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in sections.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+        hp.hparams({key: _plain(value) for key, value in flat(sections)})
 
 
 def _writer(directory: Path) -> Any:

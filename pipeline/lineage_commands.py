@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts, lineage
 from pipeline.clean import Verdict, clean
-from pipeline.commands import Command, add_choice, chosen, configuration, local_root
+from pipeline.commands import Command, add_choice, add_common_arguments, chosen, configuration, local_root
 from pipeline.component import needed
 from pipeline.components import DEFAULTS, build
 from pipeline.diff import differences, of_lineage, of_root
@@ -85,15 +85,7 @@ def _add_clean_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file or a preset; not needed with --root")
     parser.add_argument("--outdated", action="store_true", help="also artifacts that CONFIG does not use")
     parser.add_argument("--dry-run", action="store_true", help="remove nothing, only say what would be")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="replace a value of the configuration; may be repeated",
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the run (default: runs/NAME in the current folder)")
+    add_common_arguments(parser)
 
 
 def _clean(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.artifacts import Artifact
+from pipeline.changes import flat
 from pipeline.html_report.blocks import Block, Cell, Details, Heading, Link, Paragraph, Section, Table
 from pipeline.html_report.run import Run, anchor
 
@@ -75,18 +76,11 @@ def model_section(run: Run) -> Section | None:
         blocks += [Heading("Does it serve?"), Table(header=("tried with", "", "findings"), rows=rows, columns="wwt")]
     blocks.append(Heading("Model card"))
     for name, value in card["configuration"].items():
-        options = _flat(value) if isinstance(value, Mapping) else [(name, _plain(value))]
+        options = [(key, _plain(item)) for key, item in flat(value if isinstance(value, Mapping) else {name: value})]
         blocks.append(Details(name, [Table(header=("key", "value"), rows=options, columns="cc")]))
     for title, header in (("vocabularies", ("file", "SHA-256")), ("versions", ("software", "version"))):
         blocks.append(Details(title, [Table(header=header, rows=[*card[title].items()], columns="cc")]))
     return Section("model", "Model", blocks)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, _plain(value))]
-    return rows
 
 
 def _plain(value: Any) -> str:
