@@ -27,6 +27,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from pipeline import staging
 from pipeline.locks import shared
 from pipeline.origin import code_hash
 
@@ -311,6 +312,7 @@ def remove(path: Path) -> None:
     """Removes an artifact's folder, or what a crash left of one; the caller has its lock."""
     # The manifest goes first: were the removal interrupted, the rest must not be taken for whole.
     (path / MANIFEST).unlink(missing_ok=True)
+    staging.discard(path)
     shutil.rmtree(path)
 
 

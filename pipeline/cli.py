@@ -97,7 +97,13 @@ def _dispatch(arguments: list[str]) -> None:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"{arguments[0]}: unknown command; {hint}commands: {', '.join(COMMANDS)}")
     _use_utf8()
-    command.execute(parse(command, arguments[0], arguments[1:]))
+    namespace = parse(command, arguments[0], arguments[1:])
+    if namespace.beam_args:
+        from preprocessing.beam_run import use_file_systems
+
+        # A misspelt option is a mistake even if there is nothing to do, and remote files are asked for at once.
+        use_file_systems(namespace.beam_args)
+    command.execute(namespace)
 
 
 def parse(command: Command, name: str, arguments: Sequence[str]) -> argparse.Namespace:

@@ -122,10 +122,6 @@ def _execute(
     config, root = configuration(arguments)
     components = build(config, arguments.beam_args)
     keys, rerun = ([until(config)], []) if until else chosen(components, arguments)
-    if arguments.beam_args:
-        from preprocessing.beam_run import pipeline_options
-
-        pipeline_options(arguments.beam_args)  # a misspelt option is a mistake even if there is nothing to do
     root.mkdir(parents=True, exist_ok=True)
     artifacts.write_whole(root / "config.toml", dump(config))
     return config, runner.run(components, root.absolute(), keys, rerun, arguments.command_line)
@@ -327,11 +323,13 @@ COMMANDS = {
         summary="what exists, from what, how good; executes nothing",
         example="heliograph status dates",
         execute=_status,
+        takes_beam_args=True,
     ),
     "report": Command(
         summary="write a page with charts of corpus, training and evaluation; executes nothing",
         example="heliograph report dates",
         execute=_report,
+        takes_beam_args=True,
     ),
 }
 """Every command by name, in the order of the help."""

@@ -79,7 +79,7 @@ def resolve_paths(data: Mapping[str, Any], document: Document) -> dict[str, Any]
     def absolute(key: str, path: str) -> str:
         return str(base_of(("data", key), document) / Path(path).expanduser())
 
-    if "directory" in resolved:
+    if "directory" in resolved and not is_remote(resolved["directory"]):
         resolved["directory"] = absolute("directory", resolved["directory"])
     fetched = [item["name"] for item in resolved.get("download", ())]
 

@@ -14,7 +14,7 @@ from pipeline.artifacts import hash_file
 from pipeline.config_files import CORPUS_PATH_KEYS, PATH_KEYS
 from pipeline.data_config import DataConfig
 from preprocessing.errors import DataError
-from preprocessing.file_patterns import find_files, has_wildcards, is_remote
+from preprocessing.file_patterns import file_systems, find_files, has_wildcards, is_remote
 
 _REMEDY = (
     ", or name the folder that has the file: --set data.directory=FOLDER (else relative paths start from the TOML's "
@@ -36,7 +36,7 @@ def external_files(data: DataConfig) -> dict[str, str]:
     hashes: dict[str, str] = {}
     checksums = {} if data.directory else {item.name: item.sha256 for item in data.download}
     hash_once = functools.cache(_hash_one)  # several corpora may be columns of one file
-    for key, pattern in _patterns(data):
+    for key, pattern in named_patterns(data):
         fetched = sorted(fnmatch.filter(checksums, pattern))
         try:
             found = [(name, checksums[name]) for name in fetched] or [
@@ -48,7 +48,7 @@ def external_files(data: DataConfig) -> dict[str, str]:
     return hashes
 
 
-def _patterns(data: DataConfig) -> Iterator[tuple[str, str]]:
+def named_patterns(data: DataConfig) -> Iterator[tuple[str, str]]:
     """Key and path or pattern of all that the section names."""
     named = [("", PATH_KEYS, data), *((f"corpora.{n}.", CORPUS_PATH_KEYS, one) for n, one in enumerate(data.corpora))]
     for prefix, keys, section in named:
@@ -96,10 +96,9 @@ def _matching(key: str, pattern: str, directory: str | None) -> list[str]:
 def _hash_one(path: str) -> str:
     if is_remote(path):
         from apache_beam.io.filesystem import BeamIOError
-        from apache_beam.io.filesystems import FileSystems
 
         try:
-            return str(FileSystems.checksum(path))
+            return str(file_systems().checksum(path))
         except BeamIOError as error:
             raise DataError(f"{path}: its checksum cannot be had ({' '.join(str(error).split())})") from error
     return hash_file(Path(path))

@@ -124,6 +124,7 @@ LINEAGE_COMMANDS = {
         example="heliograph plan my.toml --set training.epochs=20",
         execute=_plan,
         add_arguments=add_choice,
+        takes_beam_args=True,
     ),
     "lineage": Command(
         summary="what stands behind an artifact or a published version: data, code, parameters, metrics",

@@ -6,16 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from apache_beam.options.pipeline_options import StandardOptions
+
 from pipeline.config import Config
 from pipeline.data_config import CorpusConfig, DataConfig
-from pipeline.data_files import cache_folder, locate
+from pipeline.data_files import cache_folder, locate, named_patterns
 from pipeline.quiet import filtered_stderr
+from pipeline.staging import staged
 from pipeline.text_config import TextSection
+from preprocessing.beam_run import pipeline_options
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
 from preprocessing.csv_files import Csv
 from preprocessing.dates import Dates
 from preprocessing.download import RemoteFile, fetch_files
 from preprocessing.emoji_names import EmojiNames
+from preprocessing.errors import DataError
+from preprocessing.file_patterns import is_remote
 from preprocessing.filters import FilterOptions
 from preprocessing.generate import COUNTS_FILE, GenerateOptions, generate_examples
 from preprocessing.json_lines import JsonLines
@@ -45,6 +51,7 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
         DataError: The data cannot be had or used.
     """
     data, filters = config.data, config.filters
+    check_reachable(data, beam_args)
     if data.download and data.directory is None:
         fetch_files([RemoteFile(item.name, item.url, item.sha256) for item in data.download], str(cache_folder(data)))
     sources = pair_sources(data)
@@ -62,9 +69,26 @@ def generate(config: Config, output: Path, beam_args: Sequence[str]) -> dict[str
         shards=data.shards,
         max_error_share=filters.max_error_share,
     )
-    counts = generate_examples(sources, options, str(output), beam_args)
+    with staged(beam_args, output) as (written,):
+        counts = generate_examples(sources, options, written, beam_args)
     dropped = sum(entry["count"] for entry in counts["dropped"].values())
     return {"read": counts["read"], "repeated": counts["repeated"], **counts["kept"], "dropped": dropped}
+
+
+def check_reachable(data: DataConfig, beam_args: Sequence[str]) -> None:
+    """Dataflow's workers see nothing of this machine; those of other runners may.
+
+    Raises:
+        DataError: they would look for a file of this machine.
+    """
+    if "dataflow" not in pipeline_options(beam_args).view_as(StandardOptions).runner.lower():
+        return
+    for key, pattern in named_patterns(data):
+        if not is_remote(path := locate(data, pattern)):
+            raise DataError(
+                f"data.{key}: {path} is on this machine, where Dataflow's workers cannot read it; copy it to a bucket "
+                "and say where: --set data.directory=gs://BUCKET/FOLDER"
+            )
 
 
 def pair_sources(data: DataConfig) -> list[PairSource]:
@@ -110,13 +134,13 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
         target=_vocabulary_options(config.target),
         **config.vocabulary.model_dump(),
     )
-    with filtered_stderr():
-        counts: dict[str, Any] = dict(run_transform(str(examples), str(output), options, beam_args))
+    with filtered_stderr(), staged(beam_args, output, examples) as (written, read):
+        counts: dict[str, Any] = dict(run_transform(read, written, options, beam_args))
     sizes = [counts[f"{side}_vocabulary_size"] for side in SIDES]
-    written = sum(count for name, count in counts.items() if name.startswith("records_written_"))
+    encoded = sum(count for name, count in counts.items() if name.startswith("records_written_"))
     _log.info(
         "%s tokens counted; vocabularies of %s and %s; %s pairs encoded",
-        *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, written)),
+        *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, encoded)),
     )
     return counts
 
@@ -124,7 +148,8 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
 def shortlist(candidates: int, frequent: int, records: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
     """Counts the shortlist; returns how well it holds the validation split."""
     options = ShortlistOptions(candidates=candidates, frequent=frequent)
-    found: dict[str, Any] = dict(run_shortlist(str(records), str(output), options, beam_args))
+    with staged(beam_args, output, records) as (written, read):
+        found: dict[str, Any] = dict(run_shortlist(read, written, options, beam_args))
     if found:
         _log.info(
             "shortlists of %.0f tokens hold %.1f %% of the validation split's target tokens",
@@ -148,7 +173,8 @@ def _vocabulary_options(section: TextSection) -> VocabularyOptions:
 def statistics(examples: Path, records: Path, output: Path, beam_args: Sequence[str]) -> dict[str, Any]:
     """Describes the corpus; returns mean lengths in tokens and shares of unknown tokens, of training and test."""
     counts = json.loads((examples / COUNTS_FILE).read_text(encoding="utf-8"))
-    described: dict[str, Any] = run_statistics(str(records), counts, str(output), beam_args)
+    with staged(beam_args, output, records) as (written, read):
+        described: dict[str, Any] = run_statistics(read, counts, written, beam_args)
     metrics: dict[str, Any] = {}
     for side in SIDES:
         metrics[f"train_{side}_tokens"] = described["splits"]["train"][side]["length"]["mean"]

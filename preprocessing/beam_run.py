@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from preprocessing.errors import DataError
@@ -84,6 +85,15 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
     standard = options.view_as(StandardOptions)
     standard.runner = standard.runner or DEFAULT_RUNNER
     return options
+
+
+def use_file_systems(beam_args: Sequence[str]) -> None:
+    """Gives Beam's file systems their options, such as keys and addresses, as a pipeline does once it is made.
+
+    Raises:
+      DataError: as `pipeline_options`.
+    """
+    FileSystems.set_options(pipeline_options(beam_args))
 
 
 def _counters(result: beam.runners.runner.PipelineResult) -> dict[str, int]:

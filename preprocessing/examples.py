@@ -30,6 +30,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import list_folder
 from preprocessing.grouping import SortIntoBuckets
 from preprocessing.records import write_records
 from preprocessing.sorted_runs import Entry, Segment, merge
@@ -125,8 +126,8 @@ def record_files(directory: str, split: str) -> list[str]:
     Raises:
       DataError: there is no shard, or not exactly the announced ones.
     """
-    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    found = sorted(name for name in names if (match := _SHARD.fullmatch(name)) and match["split"] == split)
+    names = list_folder(directory)
+    found = [name for name in names if (match := _SHARD.fullmatch(name)) and match["split"] == split]
     if not found:
         raise DataError(f"{directory}: expected records of split {split!r} ({split}-*.tfrecord.gz), found none")
     count = int(found[0].removesuffix(".tfrecord.gz")[-5:])
@@ -139,8 +140,7 @@ def record_files(directory: str, split: str) -> list[str]:
 
 def splits_of(directory: str) -> list[str]:
     """Lists the splits that have records in a directory, in alphabetical order."""
-    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    return sorted({match["split"] for name in names if (match := _SHARD.fullmatch(name))})
+    return sorted({match["split"] for name in list_folder(directory) if (match := _SHARD.fullmatch(name))})
 
 
 def natural_order(key: str) -> bytes:

@@ -12,8 +12,12 @@ import os
 import re
 from collections.abc import Iterable
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from preprocessing.errors import DataError
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystems import FileSystems
 
 _WILDCARDS = re.compile(r"((?:\*+|\?|\[!?+\]?+[^\]]*\])+)")
 """One or more wildcards next to each other."""
@@ -24,6 +28,16 @@ _WILDCARD = re.compile(r"\*\*+|\*|\?|\[!?+\]?+[^\]]*\]")
 def is_remote(path: str) -> bool:
     """Whether a path is like gs://bucket/name: read by Beam alone, and never relative to a folder."""
     return "://" in path
+
+
+def file_systems() -> "type[FileSystems]":
+    """Beam's; where no options were given yet, as by `beam_run.use_file_systems`, with those of the environment."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    if FileSystems._pipeline_options is None:  # S3 would refuse to work
+        FileSystems.set_options(PipelineOptions([]))
+    return FileSystems
 
 
 def has_wildcards(path: str) -> bool:
@@ -66,6 +80,22 @@ def matching_files(pattern: str) -> list[str]:
         remedy = "no file matches this pattern" if has_wildcards(pattern) else "no such file"
         raise DataError(f"{pattern}: {remedy}; check the path")
     return paths
+
+
+def list_folder(folder: str) -> list[str]:
+    """Names of the files right in a folder, sorted; none if there is no such folder.
+
+    Raises:
+      DataError: its file system is unknown or cannot be listed.
+    """
+    try:
+        if not is_remote(folder):  # of Beam's, the name of the folder might be a pattern
+            return sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        return sorted(path.rpartition("/")[2] for path in _candidates(f"{folder.rstrip('/')}/*"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:  # BeamIOError is an OSError
+        raise DataError(f"{folder}: cannot be listed ({' '.join(str(error).split())})") from error
 
 
 def paired_files(source: str, target: str) -> list[tuple[str, str]]:
@@ -123,19 +153,13 @@ def _filled(pattern: str, name: tuple[str, ...], as_one: bool) -> str:
 
 
 def _exists(path: str) -> bool:
-    if not is_remote(path):
-        return os.path.exists(path)
-    from apache_beam.io.filesystems import FileSystems
-
-    return bool(FileSystems.exists(path))
+    return bool(file_systems().exists(path)) if is_remote(path) else os.path.exists(path)
 
 
 def _candidates(pattern: str) -> Iterable[str]:
     """Files among which are those that match."""
     if is_remote(pattern):
-        from apache_beam.io.filesystems import FileSystems
-
-        return [found.path for found in FileSystems.match([pattern])[0].metadata_list]
+        return [found.path for found in file_systems().match([pattern])[0].metadata_list]
     if "**" not in pattern:
         return (path for path in glob.iglob(pattern) if not os.path.isdir(path))
     folder = _folder(pattern)

@@ -29,6 +29,7 @@ from preprocessing.counting import BATCH
 from preprocessing.duplicates import keep_first, near_form, pair_key, source_key
 from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, WriteShards, to_example
+from preprocessing.file_patterns import list_folder
 from preprocessing.filters import Duplicates, FilterOptions
 from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, delete_folder, shuffle_folder
 from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
@@ -215,9 +216,8 @@ def _write_text(text: str, path: str) -> None:
 def _move_files(from_dir: str, to_dir: str) -> None:
     if not FileSystems.exists(to_dir):
         FileSystems.mkdirs(to_dir)
-    found = [entry.path for entry in FileSystems.match([FileSystems.join(from_dir, "*")])[0].metadata_list]
-    for path in sorted(found, key=lambda path: (path.endswith(COUNTS_FILE), path)):
-        FileSystems.rename([path], [FileSystems.join(to_dir, path.rsplit("/", 1)[-1])])
+    for name in sorted(list_folder(from_dir), key=lambda name: (name == COUNTS_FILE, name)):
+        FileSystems.rename([FileSystems.join(from_dir, name)], [FileSystems.join(to_dir, name)])
 
 
 def _report(counts: dict[str, Any], seconds: float) -> None:

@@ -193,7 +193,7 @@ def test_translate_never_trains(calls, monkeypatch, capsys, tmp_path):
             "--set model.cel=x: model.cel: unknown key; did you mean model.cell?",
         ),
         (["translate", "dates", "--n-best", "0"], "expected a whole number of at least 1, got 0"),
-        (["status", "dates", "--", "--runner=X"], "status runs no Beam pipeline: expected nothing after --"),
+        (["diff", "a", "b", "--", "--runner=X"], "diff runs no Beam pipeline: expected nothing after --"),
     ],
 )
 def test_wrong_use_is_one_line(calls, capsys, arguments, message):

@@ -89,7 +89,7 @@ def test_options_of_generate(monkeypatch, tmp_path, overrides, fractions):
 
     monkeypatch.setattr(preprocess, "generate_examples", generate_examples)
     config = load("dates", ["data.test_fraction=0.2", "filters.max_length_ratio=2", *overrides])
-    metrics = preprocess.generate(config, tmp_path, ["--x"])
+    metrics = preprocess.generate(config, tmp_path, ["--direct_num_workers=1"])
     assert metrics == {"read": 8, "repeated": 1, "train": 5, "validation": 1, "test": 1, "dropped": 2}
     options, output, beam_args = seen[0]
     assert (options.validation_fraction, options.test_fraction) == fractions
@@ -98,7 +98,7 @@ def test_options_of_generate(monkeypatch, tmp_path, overrides, fractions):
         2.0,
         100,
     )
-    assert (output, beam_args) == (str(tmp_path), ["--x"])
+    assert (output, beam_args) == (str(tmp_path), ["--direct_num_workers=1"])
 
 
 def test_downloads_only_without_a_directory(monkeypatch, tmp_path):

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import S3Options, StandardOptions
 
-from preprocessing.beam_run import pipeline_options, run
+from preprocessing.beam_run import pipeline_options, run, use_file_systems
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import file_systems
 
 
 class Refuse(beam.DoFn):
@@ -60,6 +62,15 @@ def test_a_wrong_option_is_named(arguments, message, capfd):
         run(lambda pipeline: pipeline | beam.Create([1]), arguments)
     assert "\n" not in str(caught.value)
     assert "usage" not in capfd.readouterr().err
+
+
+def test_file_systems_have_options_without_a_pipeline(monkeypatch):
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    assert file_systems()._pipeline_options.view_as(S3Options).s3_endpoint_url is None
+    use_file_systems(["--s3_endpoint_url=http://127.0.0.1:1"])
+    assert file_systems()._pipeline_options.view_as(S3Options).s3_endpoint_url == "http://127.0.0.1:1"
+    with pytest.raises(DataError, match="--foo"):
+        use_file_systems(["--foo"])
 
 
 def test_beam_is_quiet():
