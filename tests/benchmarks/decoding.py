@@ -91,10 +91,12 @@ def main() -> None:
     parser.add_argument("--joeynmt-python", metavar="PATH", help="interpreter of an environment that has JoeyNMT")
     parser.add_argument("--threads", type=int, default=2, help="of each system")
     parser.add_argument("--turns", type=int, default=3, help="of each system")
+    parser.add_argument("--batch", type=int, choices=BATCHES, action="append", help="only requests of so many sentences")
     parser.add_argument("--only", default="", help="only systems whose description contains this")
     parser.add_argument("--sentences", type=int, default=1000, help="so many, for a quick try")
     parser.add_argument("--epochs", type=int, default=2, help="of training")
     options = parser.parse_args()
+    options.batch = options.batch or list(BATCHES)
     options.root, options.data = options.root.resolve(), options.data.resolve()
     chosen = [candidate for candidate in CANDIDATES if options.only in str(candidate)]
     if not chosen:
@@ -165,7 +167,7 @@ class Benchmark:
         """The rows of the systems of one model."""
         candidates = [one for one in self.candidates if one.model == model]
         workers = {candidate: self._start(candidate) for candidate in candidates}
-        cases = [case for one in candidates for case in itertools.product([one], one.beams, BATCHES)]
+        cases = [case for one in candidates for case in itertools.product([one], one.beams, self.options.batch)]
         answers: dict[Any, list[dict[str, Any]]] = {case: [] for case in cases}
         for turn, case in itertools.product(range(self.options.turns), cases):
             candidate, beam, batch = case
@@ -186,7 +188,7 @@ class Benchmark:
     def _start(self, candidate: Candidate) -> Worker:
         """A system, loaded and warm."""
         options, python = self.options, sys.executable
-        job = {"sentences": self.known["sources"], "batches": BATCHES, "beams": candidate.beams}
+        job = {"sentences": self.known["sources"], "batches": self.options.batch, "beams": candidate.beams}
         job |= {"threads": options.threads}
         if candidate.system == "heliograph":
             versions = {beam: str(self.exports[candidate, beam].version) for beam in candidate.beams}
