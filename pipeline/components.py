@@ -14,7 +14,6 @@ imported when they are executed: TensorFlow and Beam take seconds that `heliogra
 """
 
 import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,12 @@ from pipeline.data_files import external_files
 from pipeline.example_validator import compared_files, validate_examples
 from pipeline.fresh_process import call
 from pipeline.model_config import RecurrentConfig
+from pipeline.pusher import is_published, push_model
 from pipeline.quiet import load_tensorflow
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
 from pipeline.validation_config import ValidationConfig
-
-PUSHED_FILE = "pushed.json"
-"""Where the Pusher notes what it published."""
 
 LOGS = "logs"
 """Folder of a Trainer's TensorBoard logs."""
@@ -340,8 +337,6 @@ def _infra_validator(config: Config) -> Component:
 
 def _pusher(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
-        from pipeline.export_model import push_model
-
         return push_model(config, inputs["Exporter"], inputs["ModelValidator"], output)
 
     return Component(
@@ -349,19 +344,9 @@ def _pusher(config: Config) -> Component:
         version=2,
         inputs=("Exporter", "ModelValidator", "InfraValidator"),  # the last is not read: without it, nothing is pushed
         parameters={"name": config.name, **config.serving.model_dump(exclude={"precision"})},
-        execute=_with_tensorflow(execute),
+        execute=execute,
         still_there=is_published,
     )
-
-
-def is_published(pusher_dir: Path) -> bool:
-    """Whether the version that `push_model` published is still there, be it or not the newest: a rollback stands."""
-    return published_in(pusher_dir).is_dir()
-
-
-def published_in(pusher_dir: Path) -> Path:
-    """The folder of the version that `push_model` published."""
-    return Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
 
 
 def exactly(*distributions: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Exporter, InfraValidator and Pusher: the model as a servable, the proof that it serves, and where servers find it."""
+"""Exporter and InfraValidator: the model as a servable, and the proof that it serves."""
 
 import itertools
 import json
@@ -6,18 +6,17 @@ import logging
 from pathlib import Path
 
 from pipeline.artifacts import MANIFEST, Manifest, versions, write_whole
-from pipeline.components import PUSHED_FILE
 from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.evaluate import EVALUATION_FILE
 from pipeline.lineage import for_card
 from pipeline.model_files import build_translator, load_model, vocabulary_hashes
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
-from preprocessing.errors import DataError, RefusedError
-from serving.export import export, newest_version
-from serving.push import push
+from preprocessing.errors import DataError
+from serving.export import export
 from serving.server_files import write_server_files
 from serving.validate import Rung, passed, validate
+from serving.versions import newest_version
 
 log = logging.getLogger("heliograph.export")
 
@@ -88,25 +87,6 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
         finding = next(finding for rung in rungs for finding in rung.findings)
         raise DataError(f"{version}: {finding}")
     return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
-
-
-def push_model(config: Config, exporter_dir: Path, model_validator_dir: Path, output_dir: Path) -> dict[str, float]:
-    """Publish a validated model where `serving.push_to` says, and note in `pushed.json` where that is.
-
-    Returns:
-        The number of the published version.
-
-    Raises:
-        RefusedError: the model is not blessed.
-    """
-    verdict = _manifest(model_validator_dir).metrics
-    if not verdict["blessed"]:
-        raise RefusedError(f"{config.name}: not blessed, so not pushed: {verdict['reason']}")
-    base_dir = Path(str(config.serving.push_to), config.name)
-    published = push(newest_version(exporter_dir / config.name), base_dir, config.serving.keep_versions)
-    log.info("published %s", published)
-    write_whole(output_dir / PUSHED_FILE, json.dumps({"published": str(published)}, indent=2) + "\n")
-    return {"version": int(published.name)}
 
 
 def describe(rung: Rung) -> list[str]:

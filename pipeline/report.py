@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.components import LOGS, published_in, trainer_keys
+from pipeline.components import LOGS, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE
 from pipeline.figures import FIGURES, shown
+from pipeline.pusher import published_in
 from pipeline.status import blessing
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
-from serving.export import newest_version
+from serving.versions import newest_version
 
 _FED = {
     "perplexity": "fed the reference",

@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
+from serving.versions import newest_version
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -92,8 +93,6 @@ def _translate_corpus(arguments: argparse.Namespace) -> None:
 
 
 def _version(directory: Path) -> Path:
-    from serving.export import newest_version
-
     try:
         return newest_version(directory)
     except FileNotFoundError as error:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from preprocessing.errors import DataError
+
 CARD_FILE = Path("assets.extra", "model_card.json")
 
 
@@ -14,9 +16,22 @@ def write_card(version: Path, card: Mapping[str, Any]) -> None:
 
 
 def read_card(version: Path) -> dict[str, Any] | None:
-    """The card of the version in this folder, if it has one."""
+    """The card of the version in this folder, if it has one.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
+    path = version / CARD_FILE
     try:
-        card: dict[str, Any] = json.loads((version / CARD_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(card, dict):
+        raise _damaged(path, f"a JSON {type(card).__name__}")
     return card
+
+
+def _damaged(path: Path, found: str) -> DataError:
+    return DataError(f"{path}: expected a model card, found something else ({found}); publish another version")

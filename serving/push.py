@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from serving.aside import folder_aside
-from serving.export import rename_to_next, versions_of
+from serving.versions import rename_to_next, versions_of
 
 
 def push(version: Path, base_dir: Path, keep: int) -> Path:

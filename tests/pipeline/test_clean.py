@@ -175,6 +175,7 @@ def test_what_is_on_its_way_to_a_server_stays(tmp_path):
         (verdict,) = clean(tmp_path / "root", dry_run=False, servable=servable)
         assert not verdict.removed
     (servable / ".aside-left" / "held").touch()
+    (servable / ".lock").touch()
     os.utime(servable / ".aside-left", (0, 0))
     clean(tmp_path / "root", dry_run=False, servable=servable)
     assert sorted(path.name for path in servable.iterdir()) == [".aside-new", "3"]
