@@ -1,12 +1,14 @@
 """Lineage and diff, on artifacts that are made by hand."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 
 import pytest
 
 from pipeline import artifacts
+from pipeline.cli import main
 from pipeline.diff import differences, of_lineage, of_root
 from pipeline.errors import UsageError
 from pipeline.lineage import for_card, of_artifact, of_card, resolve
@@ -135,6 +137,36 @@ def test_an_id_or_its_beginning_is_enough(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             resolve(name, [tmp_path])
+
+
+def test_a_version_that_is_not_there_is_told_those_that_are(tmp_path):
+    _, version = chain(tmp_path)
+    base = tmp_path / "srv" / "my"
+    for number in (10, 7):
+        shutil.copytree(version, base / str(number))
+    with pytest.raises(UsageError, match=f"{base}/9: no such version; {base} has 7, 10$"):
+        resolve(str(base / "9"), [tmp_path])
+    with pytest.raises(UsageError, match=f"whose model card tells its lineage; {base} has 7, 10$"):
+        resolve(str(base), [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"lineage": ', "model_card.json: expected a model card, found something else .*; publish another version"),
+        ("[]", "model_card.json: expected a model card, found something else .a JSON list."),
+        ('{"lineage": {"start": "a/b"}}', "model_card.json: its lineage is not one that this version can read"),
+        ('{"lineage": {"start": "a/b", "artifacts": {}}}', "its lineage is not one that this version can read"),
+        ('{"lineage": []}', "its lineage is not one that this version can read"),
+    ],
+)
+def test_a_broken_card_is_one_line(tmp_path, capsys, content, message):
+    card = tmp_path / "my" / "3" / "assets.extra" / "model_card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text(content)
+    assert main(["lineage", str(tmp_path / "my" / "3")]) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
 
 
 def test_the_tree_tells_what_is_not_the_default(tmp_path):
