@@ -62,8 +62,8 @@ def clean(
     Args:
         root: folder of the run.
         dry_run: whether everything stays and is only judged.
-        used: ids of the artifacts of a configuration, made or not: others are removed, too, but for the ancestry of the
-            newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
+        used: ids of the artifacts of a configuration, made, begun or not: others are removed, too, but for the ancestry
+            of the newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
             removed, nor of trainings that can go on.
         servable: folder of the published versions, if there is one.
     """
@@ -131,9 +131,7 @@ def _judge_artifact(path: Path, used: Collection[str] | None, kept: Mapping[str,
     if complete and (used is None or path.name in used):
         return None
     if not complete:
-        if (used is None or path.name in used) and _can_go_on(path):
-            return False, "the next run goes on from its checkpoints"
-        return True, _UNFINISHED
+        return _judge_unfinished(path, used, "a run")
     if path.name in kept:
         return False, kept[path.name]
     return True, "the configuration does not use it"
@@ -144,13 +142,17 @@ def _judge_rerun(path: Path, used: Collection[str] | None) -> tuple[bool, str]:
         complete = (path / artifacts.MANIFEST).exists()
         if complete and not (path.parents[1] / path.name).exists():
             return False, "the next run puts it in its place"
-        if used is None and not complete and _can_go_on(path):
-            return False, "the next --rerun goes on from its checkpoints"
+        if not complete:
+            return _judge_unfinished(path, used, "a run with --rerun")
     return True, _UNFINISHED
 
 
-def _can_go_on(path: Path) -> bool:
-    return any((path / CHECKPOINTS).glob("*"))
+def _judge_unfinished(path: Path, used: Collection[str] | None, who: str) -> tuple[bool, str]:
+    if not any((path / CHECKPOINTS).glob("*")):
+        return True, _UNFINISHED
+    if used is None or path.name in used:
+        return False, f"{who} can go on from its checkpoints"
+    return True, "checkpoints of an interrupted training that the configuration does not go on with"
 
 
 def _compared(root: Path, used: Collection[str]) -> dict[str, str]:
