@@ -13,7 +13,7 @@ from pipeline.artifacts import Artifact
 from pipeline.components import LOGS, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE
-from pipeline.figures import FIGURES, shown
+from pipeline.figures import FIGURES, TRAITS, shown
 from pipeline.pusher import published_in
 from pipeline.status import blessing
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
@@ -24,7 +24,6 @@ _FED = {
     "free_running_perplexity": "fed its own words",
     "perplexity_per_word": "fed the reference",
 }
-_TRAITS = {"length": "length of source", "unknown_words": "unknown words", "domain": "domain"}
 _TRACKS = {
     "LC": "lowercased plain text",
     "CASED": "plain text",
@@ -98,7 +97,7 @@ def _slices(config: Config, evaluation: Mapping[str, Any]) -> str:
             if not one["few"] and len(found) > 1
         ]
         if cells:
-            lines.append(f"  by {_TRAITS[trait]}  " + "  ".join(cells))
+            lines.append(f"  by {TRAITS[trait]}  " + "  ".join(cells))
     return "\n".join(lines)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from pipeline.artifacts import find_all
 from pipeline.config import load
 from pipeline.html_report.blocks import Table
-from pipeline.html_report.lineage import duration
 from pipeline.html_report.page import _environment, page, write_page
 from pipeline.html_report.run import Run
 from pipeline.html_report.sentences import best_and_worst, ranked
@@ -214,14 +212,6 @@ def test_the_best_of_several_references_and_the_longest_of_equals_come_first():
     longer = Translation("a longer one", "the cat", "", ("the cat",))
     assert [row for _, row in ranked([several, longer], lowercase=False)] == [longer, several]
     assert ranked([Translation("a", "The Cat", "", ("the cat",))], lowercase=True)[0][0] == 100.0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (60, "60 s"), (100, "2 min"), (5939, "99 min"), (7200, "2.0 h")],
-)
-def test_durations(seconds, said):
-    assert duration(timedelta(seconds=seconds)) == said
 
 
 def test_tokens_longer_than_their_place_are_shortened(html):
