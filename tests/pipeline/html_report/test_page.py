@@ -18,7 +18,7 @@ from pipeline.html_report.sentences import best_and_worst, ranked
 from pipeline.html_report.svg import visible
 from pipeline.plan import State
 from pipeline.translations import Translation
-from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root
+from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root, history
 
 BLOCKS = _environment().from_string('{% from "blocks.html" import show %}{{ show(blocks) }}')
 
@@ -147,6 +147,20 @@ def test_what_the_components_found_is_there(document):
 def test_each_seed_is_a_line(document):
     legends = [" ".join(text.split()) for text in document.text]
     assert "seed 1, training" in legends and "seed 2, validation" in legends and "kept" in legends
+
+
+def test_scores_over_the_epochs_are_drawn_or_it_is_said_why_not(html, tmp_path):
+    note = "No BLEU over the epochs"
+    assert "BLEU, validation" in html and note not in html
+    root = Root(tmp_path)
+    figures = {"epoch": 1, "epochs": 2, "parameters": 3, "perplexity": 4.5}
+    for score in ((), ("val_chrf",)):  # whatever picked the epoch
+        chosen = {"perplexity", "val_perplexity", *score}
+        text = {name: values for name, values in (history(2, 9.0) | {"val_chrf": [1.0, 2.0]}).items() if name in chosen}
+        parameters = {"training": {"selection": "perplexity"}}
+        root.publish("Trainer", {"history.json": text}, metrics=figures, parameters=parameters)
+        text = page(Run(load("dates", []), root.states[-1:]))
+        assert (note in text) == (not score) and ("chrF, validation" in text) == bool(score)
 
 
 def test_an_input_that_is_not_shown_is_no_link(run):
