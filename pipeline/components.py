@@ -311,7 +311,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=4,
+        version=5,
         packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
