@@ -13,6 +13,7 @@ is built from changes, so another beam size trains nothing and another model pre
 imported when they are executed: TensorFlow and Beam take seconds that `heliograph status` does not have.
 """
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
-from pipeline.example_validator import compared_files, validate_examples
+from pipeline.example_validator import compared_files, earlier_statistics, validate_examples
 from pipeline.fresh_process import call
 from pipeline.model_config import RecurrentConfig
 from pipeline.pusher import is_published, push_model
@@ -159,16 +160,17 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
 
 def _example_validator(config: Config) -> Component:
     validation = config.validation
+    earlier = functools.cache(lambda: earlier_statistics(validation))
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
-        return validate_examples(validation, inputs["StatisticsGen"], output)
+        return validate_examples(validation, earlier(), inputs["StatisticsGen"], output)
 
     return Component(
         name="ExampleValidator",
         version=1,
         inputs=("StatisticsGen",),
         parameters=validation.model_dump(exclude={"compare_with"}),
-        external_files=lambda: compared_files(validation),
+        external_files=lambda: compared_files(earlier()),
         execute=execute,
     )
 
