@@ -257,7 +257,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=5,
+        version=6,
         packages=series("tensorflow", "keras") | exactly("sacrebleu", "rapidfuzz"),
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
