@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
+from serving.push import roll_back
 from serving.versions import newest_version
 
 
@@ -35,14 +36,11 @@ def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         type=positive,
         nargs="?",
-        help="which one (default: the newest that differs from the current one)",
+        help="which one (default: the one before the current one, after a rollback one further back)",
     )
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
-    load_tensorflow()
-    from serving.push import roll_back
-
     try:
         print(roll_back(arguments.model, arguments.version))
     except FileNotFoundError as error:
