@@ -21,17 +21,19 @@ def read_card(version: Path) -> dict[str, Any] | None:
     Raises:
         DataError: there is one that cannot be read.
     """
-    path = version / CARD_FILE
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads((version / CARD_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(version, str(error)) from None
     if not isinstance(card, dict):
-        raise _damaged(path, f"a JSON {type(card).__name__}")
+        raise _damaged(version, f"a JSON {type(card).__name__}")
     return card
 
 
-def _damaged(path: Path, found: str) -> DataError:
-    return DataError(f"{path}: expected a model card, found something else ({found}); publish another version")
+def _damaged(version: Path, found: str) -> DataError:
+    return DataError(
+        f"{version / CARD_FILE}: expected a model card, found something else ({found}); roll back to another version, "
+        f"or delete {version}"
+    )

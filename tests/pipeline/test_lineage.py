@@ -153,7 +153,10 @@ def test_a_version_that_is_not_there_is_told_those_that_are(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"lineage": ', "model_card.json: expected a model card, found something else .*; publish another version"),
+        (
+            '{"lineage": ',
+            "model_card.json: expected a model card, found something else .*; roll back to another version, or",
+        ),
         ("[]", "model_card.json: expected a model card, found something else .a JSON list."),
         ('{"lineage": {"start": "a/b"}}', "model_card.json: its lineage is not one that this version can read"),
         ('{"lineage": {"start": "a/b", "artifacts": {}}}', "its lineage is not one that this version can read"),
