@@ -282,7 +282,9 @@ def _candidates(
         found = drawn_candidate(known, live, length, sentences.sampling, limits)
     else:
         found = best_candidates(known, live, limits)
-    forced = tf.where(length >= sentences.max_lengths, special.end, -1)
+    # Where nothing may follow any of a sentence's hypotheses, they end.
+    stuck = tf.math.is_inf(found.log_probabilities[:, 0])
+    forced = tf.where(stuck | (length >= sentences.max_lengths), special.end, -1)
     if isinstance(sentences.prefix, Prefix):
         ids, lengths = sentences.prefix
         columns = tf.maximum(tf.shape(ids)[1] - 1, 0)

@@ -31,7 +31,8 @@ class SearchOptions:
     can still win. Most toolkits stop after K, which takes fewer steps and may miss a better hypothesis (Kasai et al.
     2022)."""
     min_length: int = 0
-    """Fewest tokens before the end token, unless the longest length is less."""
+    """Fewest tokens before the end token, unless the longest length is less. It gives way where the other options
+    forbid every token after each of a sentence's hypotheses: then these end there."""
     no_repeat_ngram: int = 0
     """Size of the n-grams of tokens that no hypothesis may hold twice; 0 = all may repeat."""
     never: tuple[int, ...] = ()

@@ -5,14 +5,15 @@ resolver. So the verdict is a function of its inputs, cached like everything els
 meets the same baseline, unless another model has been blessed since, and is then judged anew.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import artifacts
-from pipeline.artifacts import Artifact
+from pipeline.artifacts import Artifact, Manifest
 from pipeline.figures import FIGURES, in_points, shown
+from serving.model_card import read_card
+from serving.versions import versions_of
 
 BASELINE = "Evaluator baseline"
 """Key of the input that is the baseline's evaluation."""
@@ -116,6 +117,19 @@ def find_baseline(root: Path, evaluator: Artifact, name: str, published: Path | 
     return {}
 
 
+def is_overtaken(root: Path, verdict: Manifest, published: Path) -> bool:
+    """Whether what is published now is another model of this root than the one that a verdict compares with.
+
+    Args:
+        root: folder of the run.
+        verdict: of the ModelValidator.
+        published: folder of the model's published versions.
+    """
+    compared = {item.fingerprint for item in verdict.inputs.values()}  # the candidate, and its baseline
+    known = {artifact.fingerprint for artifact in artifacts.find_all(root, "Evaluator")}
+    return _of_newest_version(published) in known - compared
+
+
 def _of_verdicts(root: Path, name: str) -> list[str]:
     """Fingerprints of the evaluations that were blessed under a model's name, the newest first."""
     return [
@@ -127,12 +141,6 @@ def _of_verdicts(root: Path, name: str) -> list[str]:
 
 def _of_newest_version(published: Path) -> str | None:
     """Fingerprint of the evaluation that the newest published version's model card names."""
-    versions = [path for path in published.glob("*/") if path.name.isdecimal()]
-    if not versions:
-        return None
-    card = max(versions, key=lambda path: int(path.name)) / "assets.extra" / "model_card.json"
-    try:
-        evaluation: str | None = json.loads(card.read_text(encoding="utf-8")).get("evaluation")
-    except (FileNotFoundError, ValueError):
-        return None  # not of our making, or just being replaced
-    return evaluation
+    versions = versions_of(published)
+    card = read_card(versions[-1]) if versions else None
+    return None if card is None else card.get("evaluation")

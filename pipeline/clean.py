@@ -16,9 +16,10 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.blessing import BASELINE
-from pipeline.components import CHECKPOINTS, is_published, published_in
+from pipeline.components import CHECKPOINTS
 from pipeline.lineage import of_artifact
 from pipeline.locks import tried
+from pipeline.pusher import PUSH_LOCK, is_published, published_in
 from serving.aside import ASIDE, HELD
 
 _ID = rf"[0-9a-f]{{{artifacts.ID_LENGTH}}}"
@@ -28,6 +29,7 @@ _LOCK = re.compile(rf"({_ID})\.lock")
 _AGAIN = re.compile(rf"({_ID})(\.old|\.aside-[0-9a-f]{{32}})?")
 
 _UNFINISHED = "left by an execution that did not finish"
+_ENDED = "the lock of a process that has ended"
 _QUIET_SECONDS = 60.0
 """Age from which on nobody is writing a file, or about to lock a folder."""
 
@@ -60,8 +62,8 @@ def clean(
     Args:
         root: folder of the run.
         dry_run: whether everything stays and is only judged.
-        used: ids of the artifacts of a configuration, made or not: others are removed, too, but for the ancestry of the
-            newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
+        used: ids of the artifacts of a configuration, made, begun or not: others are removed, too, but for the ancestry
+            of the newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
             removed, nor of trainings that can go on.
         servable: folder of the published versions, if there is one.
     """
@@ -111,7 +113,7 @@ def _in_root(root: Path, used: Collection[str] | None) -> Iterator[_Suspect]:
         for path, artifact_id in _matching(folder / artifacts.RERUN, _AGAIN):
             yield _Suspect(path, _lock_of(folder, artifact_id), partial(_judge_rerun, path, used))
         for path, _ in _matching(folder, _LOCK):  # after those whose locks they are
-            yield _Suspect(path, path, lambda: (True, "the lock of a process that has ended"))
+            yield _Suspect(path, path, lambda: (True, _ENDED))
     for path in root.glob(".config.toml.*"):
         yield _Suspect(path, None, partial(_judge_quiet, path))
 
@@ -120,6 +122,8 @@ def _in_servable(servable: Path | None) -> Iterator[_Suspect]:
     for path in sorted(servable.glob(f"{ASIDE}*")) if servable is not None else []:
         lock = path / HELD
         yield _Suspect(path, lock if lock.exists() else None, partial(_judge_quiet, path))
+    if servable is not None and (servable / PUSH_LOCK).exists():
+        yield _Suspect(servable / PUSH_LOCK, servable / PUSH_LOCK, lambda: (True, _ENDED))
 
 
 def _judge_artifact(path: Path, used: Collection[str] | None, kept: Mapping[str, str]) -> tuple[bool, str] | None:
@@ -127,9 +131,7 @@ def _judge_artifact(path: Path, used: Collection[str] | None, kept: Mapping[str,
     if complete and (used is None or path.name in used):
         return None
     if not complete:
-        if (used is None or path.name in used) and _can_go_on(path):
-            return False, "the next run goes on from its checkpoints"
-        return True, _UNFINISHED
+        return _judge_unfinished(path, used, "a run")
     if path.name in kept:
         return False, kept[path.name]
     return True, "the configuration does not use it"
@@ -140,13 +142,17 @@ def _judge_rerun(path: Path, used: Collection[str] | None) -> tuple[bool, str]:
         complete = (path / artifacts.MANIFEST).exists()
         if complete and not (path.parents[1] / path.name).exists():
             return False, "the next run puts it in its place"
-        if used is None and not complete and _can_go_on(path):
-            return False, "the next --rerun goes on from its checkpoints"
+        if not complete:
+            return _judge_unfinished(path, used, "a run with --rerun")
     return True, _UNFINISHED
 
 
-def _can_go_on(path: Path) -> bool:
-    return any((path / CHECKPOINTS).glob("*"))
+def _judge_unfinished(path: Path, used: Collection[str] | None, who: str) -> tuple[bool, str]:
+    if not any((path / CHECKPOINTS).glob("*")):
+        return True, _UNFINISHED
+    if used is None or path.name in used:
+        return False, f"{who} can go on from its checkpoints"
+    return True, "checkpoints of an interrupted training that the configuration does not go on with"
 
 
 def _compared(root: Path, used: Collection[str]) -> dict[str, str]:

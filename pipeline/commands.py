@@ -255,22 +255,25 @@ def _translate_lines(
 
 
 def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> list[artifacts.Artifact]:
-    """The artifacts of Transform, of the model and, if there is one, of the shortlist; never makes them.
+    """The artifacts of Transform, of the model and, if there is one, of the shortlist, which is counted if need be.
 
     Raises:
-        UsageError: One is not there; the message has the command that makes it.
+        UsageError: There is no trained model; the message has the command that trains it.
     """
-    model = model_key(config)
-    makers = {"Transform": "train", model: "train", **dict.fromkeys(shortlist_keys(config), "evaluate")}
-    states = {state.component: state for state in inspect(build(config), root)}
+    components = build(config)
+    states = {state.component: state for state in inspect(components, root)}
     found = []
-    for key, command in makers.items():
+    for key in ("Transform", model_key(config)):
         state = states[key]
         if state.state != "up to date" or state.artifact is None:
-            line = shlex.join(["heliograph", command, *repeated(arguments)])
-            what = "shortlist" if command == "evaluate" else "trained model"
-            raise UsageError(f"{root}: no {what} of this configuration ({states[key].state}); {command} it: {line}")
+            line = shlex.join(["heliograph", "train", *repeated(arguments)])
+            raise UsageError(f"{root}: no trained model of this configuration ({state.state}); train it: {line}")
         found.append(state.artifact)
+    for key in shortlist_keys(config):
+        artifact = states[key].artifact
+        if states[key].state != "up to date" or artifact is None:
+            artifact = runner.run(components, root.absolute(), key, command=arguments.command_line)[key]
+        found.append(artifact)
     return found
 
 

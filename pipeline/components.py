@@ -13,8 +13,8 @@ is built from changes, so another beam size trains nothing and another model pre
 imported when they are executed: TensorFlow and Beam take seconds that `heliograph status` does not have.
 """
 
+import functools
 import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,15 @@ from pipeline.config import Config, EvaluationConfig, SearchConfig
 from pipeline.config_files import CORPUS_PATH_KEYS
 from pipeline.data_config import FiltersConfig
 from pipeline.data_files import external_files
-from pipeline.example_validator import compared_files, validate_examples
+from pipeline.example_validator import compared_files, earlier_statistics, validate_examples
 from pipeline.fresh_process import call
 from pipeline.model_config import RecurrentConfig
+from pipeline.pusher import is_published, push_model
 from pipeline.quiet import load_tensorflow
 from pipeline.serving_config import ServingConfig
 from pipeline.text_config import TextSection, VocabularySection
 from pipeline.training_config import TrainingConfig
 from pipeline.validation_config import ValidationConfig
-
-PUSHED_FILE = "pushed.json"
-"""Where the Pusher notes what it published."""
 
 LOGS = "logs"
 """Folder of a Trainer's TensorBoard logs."""
@@ -162,16 +160,17 @@ def _statistics_gen(beam_args: Sequence[str]) -> Component:
 
 def _example_validator(config: Config) -> Component:
     validation = config.validation
+    earlier = functools.cache(lambda: earlier_statistics(validation))
 
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
-        return validate_examples(validation, inputs["StatisticsGen"], output)
+        return validate_examples(validation, earlier(), inputs["StatisticsGen"], output)
 
     return Component(
         name="ExampleValidator",
         version=1,
         inputs=("StatisticsGen",),
         parameters=validation.model_dump(exclude={"compare_with"}),
-        external_files=lambda: compared_files(validation),
+        external_files=lambda: compared_files(earlier()),
         execute=execute,
     )
 
@@ -258,7 +257,7 @@ def _evaluator(config: Config) -> Component:
 
     return Component(
         name="Evaluator",
-        version=5,
+        version=6,
         packages=series("tensorflow", "keras") | exactly("sacrebleu", "rapidfuzz"),
         inputs=("Transform", model_key(config), *shortlist_keys(config)),
         parameters=parameters,
@@ -314,7 +313,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=4,
+        version=5,
         packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},
@@ -340,8 +339,6 @@ def _infra_validator(config: Config) -> Component:
 
 def _pusher(config: Config) -> Component:
     def execute(inputs: Mapping[str, Path], output: Path) -> Mapping[str, Any]:
-        from pipeline.export_model import push_model
-
         return push_model(config, inputs["Exporter"], inputs["ModelValidator"], output)
 
     return Component(
@@ -349,19 +346,9 @@ def _pusher(config: Config) -> Component:
         version=2,
         inputs=("Exporter", "ModelValidator", "InfraValidator"),  # the last is not read: without it, nothing is pushed
         parameters={"name": config.name, **config.serving.model_dump(exclude={"precision"})},
-        execute=_with_tensorflow(execute),
+        execute=execute,
         still_there=is_published,
     )
-
-
-def is_published(pusher_dir: Path) -> bool:
-    """Whether the version that `push_model` published is still there, be it or not the newest: a rollback stands."""
-    return published_in(pusher_dir).is_dir()
-
-
-def published_in(pusher_dir: Path) -> Path:
-    """The folder of the version that `push_model` published."""
-    return Path(json.loads((pusher_dir / PUSHED_FILE).read_text(encoding="utf-8"))["published"])
 
 
 def exactly(*distributions: str) -> dict[str, str]:

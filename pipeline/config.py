@@ -50,7 +50,8 @@ class SearchConfig(Section):
     """How many hypotheses of a sentence may end before its search stops, at least `n_best`; 0 = it stops when no live
     one can still win. `beam_size` is what most toolkits do: fewer steps, and now and then a worse translation."""
     min_length: int = Field(default=0, ge=0)
-    """Fewest tokens of a translation, unless its largest length is less."""
+    """Fewest tokens of a translation, unless its largest length is less, or the options below leave nothing to go on
+    with: then it ends there."""
     no_repeat_ngram: int = Field(default=0, ge=0)
     """Size of the n-grams of tokens that a translation may not hold twice; 0 = all may repeat."""
     banned_words: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()

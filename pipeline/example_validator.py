@@ -1,11 +1,12 @@
 """From configuration to the checks of the corpus: where statistics lie, and what becomes of anomalies."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.artifacts import find_all, hash_file
+from pipeline.artifacts import find_all
 from pipeline.validation_config import ValidationConfig
 from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
 from preprocessing.errors import DataError, RefusedError
@@ -18,33 +19,41 @@ _KEY = "validation.compare_with"
 _log = logging.getLogger("heliograph.validate")
 
 
-def compared_files(validation: ValidationConfig) -> dict[str, str]:
-    """Role and name to SHA-256 of the earlier statistics, if any are named.
+class Earlier(NamedTuple):
+    """The statistics that a corpus is compared with."""
+
+    path: Path
+    content: bytes
+    """Read once: what is hashed is what is compared with, whatever other runs leave meanwhile."""
+
+
+def earlier_statistics(validation: ValidationConfig) -> Earlier | None:
+    """The statistics that `compare_with` names, if anything: that file, or the newest statistics of that root.
 
     Raises:
         DataError: They are not there.
     """
     if validation.compare_with is None:
-        return {}
-    return {f"compare_with {_STATISTICS_FILE}": hash_file(earlier_statistics(validation.compare_with))}
+        return None
+    path = Path(validation.compare_with)
+    if not path.is_file():
+        found = find_all(path, "StatisticsGen")
+        if not found:
+            raise DataError(
+                f"{_KEY}: {path}: expected a {_STATISTICS_FILE} or the root of a preprocessed run, found none"
+            )
+        path = found[0].path / _STATISTICS_FILE
+    return Earlier(path, path.read_bytes())
 
 
-def earlier_statistics(reference: str) -> Path:
-    """The statistics that a path names: that file, or the newest statistics of that root.
-
-    Raises:
-        DataError: There are none.
-    """
-    path = Path(reference)
-    if path.is_file():
-        return path
-    found = find_all(path, "StatisticsGen")
-    if not found:
-        raise DataError(f"{_KEY}: {path}: expected a {_STATISTICS_FILE} or the root of a preprocessed run, found none")
-    return found[0].path / _STATISTICS_FILE
+def compared_files(earlier: Earlier | None) -> dict[str, str]:
+    """Role and name to SHA-256 of the earlier statistics, if there are any."""
+    return {} if earlier is None else {f"compare_with {_STATISTICS_FILE}": hashlib.sha256(earlier.content).hexdigest()}
 
 
-def validate_examples(validation: ValidationConfig, statistics_dir: Path, output: Path) -> dict[str, Any]:
+def validate_examples(
+    validation: ValidationConfig, earlier: Earlier | None, statistics_dir: Path, output: Path
+) -> dict[str, Any]:
     """Checks the corpus and writes all checks; returns the numbers of checks and of those that tell too little.
 
     Raises:
@@ -52,18 +61,15 @@ def validate_examples(validation: ValidationConfig, statistics_dir: Path, output
         RuntimeError: Pairs have got lost, or a source is in two splits.
     """
     path = statistics_dir / _STATISTICS_FILE
-    earlier = None
-    if validation.compare_with is not None:
-        compared = earlier_statistics(validation.compare_with)
-        if compared.resolve() == path.resolve():
-            raise DataError(
-                f"{_KEY}: {validation.compare_with}: expected an earlier run, found the statistics of this one; "
-                f"name another root, or a copy of an earlier {_STATISTICS_FILE}"
-            )
-        earlier = _read(compared)
+    if earlier is not None and earlier.path.resolve() == path.resolve():
+        raise DataError(
+            f"{_KEY}: {validation.compare_with}: expected an earlier run, found the statistics of this one; "
+            f"name another root, or a copy of an earlier {_STATISTICS_FILE}"
+        )
+    compared = None if earlier is None else _parse(*earlier)
     limits = Limits(**validation.model_dump(exclude={"compare_with"}))
     try:
-        checks = check_corpus(_read(path), limits, earlier)
+        checks = check_corpus(_parse(path, path.read_bytes()), limits, compared)
     except DataError as error:
         raise DataError(f"{_KEY}: {validation.compare_with}: {error}") from error
     report = output / ANOMALIES_FILE
@@ -79,11 +85,11 @@ def validate_examples(validation: ValidationConfig, statistics_dir: Path, output
     return {"checks": len(checks), "too_few_cases": few}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except ValueError as error:
         raise DataError(f"{path}: expected statistics as JSON ({error}); preprocess that corpus again") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected statistics, an object of JSON, found {type(content).__name__}")
-    return content
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: expected statistics, an object of JSON, found {type(found).__name__}")
+    return found

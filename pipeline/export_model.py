@@ -1,23 +1,24 @@
-"""Exporter, InfraValidator and Pusher: the model as a servable, the proof that it serves, and where servers find it."""
+"""Exporter and InfraValidator: the model as a servable, and the proof that it serves."""
 
 import itertools
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pipeline.artifacts import MANIFEST, Manifest, versions, write_whole
-from pipeline.components import PUSHED_FILE
+from pipeline.artifacts import Artifact, versions, write_whole
 from pipeline.config import Config
 from pipeline.data_files import user_cache
 from pipeline.evaluate import EVALUATION_FILE
-from pipeline.lineage import for_card
+from pipeline.lineage import for_card, readable
 from pipeline.model_files import build_translator, load_model, vocabulary_hashes
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
-from preprocessing.errors import DataError, RefusedError
-from serving.export import export, newest_version
-from serving.push import push
+from preprocessing.errors import DataError
+from serving.export import export
 from serving.server_files import write_server_files
 from serving.validate import Rung, passed, validate
+from serving.versions import newest_version
 
 log = logging.getLogger("heliograph.export")
 
@@ -52,24 +53,55 @@ def export_model(
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
     translator = build_translator(config, model, transform_dir, shortlist_dir)
     examples = spread(read_translations(evaluator_dir / TRANSLATIONS_FILE), EXAMPLES)
-    parts = (transform_dir, trainer_dir, evaluator_dir)
-    manifests = [_manifest(part) for part in parts]
-    card = {
-        "name": config.name,
-        "configuration": {name: value for part in manifests for name, value in part.parameters.items()},
-        "evaluation": manifests[-1].outputs_fingerprint,  # by which the next candidate finds what it is compared with
-        "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
-        "vocabularies": vocabulary_hashes(transform_dir),
-        "versions": versions(),
-        "lineage": for_card(output_dir.name, [path for path in (*parts, shortlist_dir) if path is not None]),
-    }
+    card = model_card(config.name, output_dir.name, transform_dir, trainer_dir, evaluator_dir, shortlist_dir)
     version = export(translator, output_dir / config.name, [(row.source, row.references[0]) for row in examples], card)
     write_server_files(output_dir / SERVER_FILES, config.name)
     return {"bytes": sum(path.stat().st_size for path in version.rglob("*") if path.is_file())}
 
 
-def _manifest(artifact: Path) -> Manifest:
-    return Manifest.model_validate_json((artifact / MANIFEST).read_bytes())
+def model_card(
+    name: str,
+    exporter_id: str,
+    transform_dir: Path,
+    trainer_dir: Path,
+    evaluator_dir: Path,
+    shortlist_dir: Path | None = None,
+) -> dict[str, Any]:
+    """What stands behind a model: its configuration, figures, vocabularies, and the artifacts that it was made of.
+
+    Args:
+        name: the model's name.
+        exporter_id: of the artifact that the card becomes part of.
+        transform_dir: see `export_model`, as the others.
+        trainer_dir: the model.
+        evaluator_dir: its figures.
+        shortlist_dir: the shortlist, if there is one.
+    """
+    parts = [readable(path) for path in (transform_dir, trainer_dir, evaluator_dir)]
+    return {
+        "name": name,
+        "configuration": {name: value for part in parts for name, value in _sections(part).items()},
+        "evaluation": parts[-1].fingerprint,  # by which the next candidate finds what it is compared with
+        "metrics": json.loads((evaluator_dir / EVALUATION_FILE).read_text(encoding="utf-8")),
+        "vocabularies": vocabulary_hashes(transform_dir),
+        "versions": versions(),
+        "lineage": for_card(
+            exporter_id, [*(part.path for part in parts), *(() if shortlist_dir is None else (shortlist_dir,))]
+        ),
+    }
+
+
+def _sections(artifact: Artifact) -> Mapping[str, Any]:
+    """The sections of the configuration that an artifact follows from; an ensemble's members differ in their seeds."""
+    if artifact.manifest.component != "Ensembler":
+        return artifact.manifest.parameters
+    root, made_of = artifact.path.parents[1], artifact.manifest.inputs.values()
+    members = [readable(root / item.component / item.id) for item in made_of if item.component == "Trainer"]
+    sections = dict(members[0].manifest.parameters)
+    training = dict(sections["training"])
+    del training["seed"]
+    seeds = [member.manifest.parameters["training"]["seed"] for member in members]
+    return {**sections, "training": training, "ensemble": {"seeds": seeds}}
 
 
 def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict[str, float]:
@@ -88,25 +120,6 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
         finding = next(finding for rung in rungs for finding in rung.findings)
         raise DataError(f"{version}: {finding}")
     return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
-
-
-def push_model(config: Config, exporter_dir: Path, model_validator_dir: Path, output_dir: Path) -> dict[str, float]:
-    """Publish a validated model where `serving.push_to` says, and note in `pushed.json` where that is.
-
-    Returns:
-        The number of the published version.
-
-    Raises:
-        RefusedError: the model is not blessed.
-    """
-    verdict = _manifest(model_validator_dir).metrics
-    if not verdict["blessed"]:
-        raise RefusedError(f"{config.name}: not blessed, so not pushed: {verdict['reason']}")
-    base_dir = Path(str(config.serving.push_to), config.name)
-    published = push(newest_version(exporter_dir / config.name), base_dir, config.serving.keep_versions)
-    log.info("published %s", published)
-    write_whole(output_dir / PUSHED_FILE, json.dumps({"published": str(published)}, indent=2) + "\n")
-    return {"version": int(published.name)}
 
 
 def describe(rung: Rung) -> list[str]:

@@ -32,6 +32,17 @@ FIGURES: Mapping[str, Figure] = {
 """Every figure by the name that it has in configurations, `evaluation.json` and TensorBoard."""
 
 
+TRAITS: Mapping[str, str] = {
+    "length": "length of the source",
+    "unknown_words": "unknown words in the source",
+    "domain": "domain",
+}
+"""What the test sentences of a slice share, by the name that it has in `evaluation.json`."""
+
+_UNITS = ((1.0, "s", 99.5), (60.0, "min", 99.5), (3_600.0, "h", 47.5), (86_400.0, "d", float("inf")))
+"""Seconds of a unit of time, its name, and so many of it are said in the next one."""
+
+
 def shown(name: str, value: float) -> str:
     """The value of a figure as people write it, such as `19.34` or `22.10 %`."""
     figure = FIGURES[name]
@@ -41,3 +52,11 @@ def shown(name: str, value: float) -> str:
 def in_points(name: str, value: float) -> float:
     """The value of a figure, or a difference of two, in the unit that people see: of shares percentage points."""
     return 100 * value if FIGURES[name].share else value
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it, such as `2.3 s`, `31 min`, `1.5 h`; none is negative, whatever the clock says."""
+    seconds = max(0.0, seconds)
+    size, unit, _ = next(item for item in _UNITS if seconds < item[0] * item[2])
+    count = seconds / size
+    return f"{round(count, 1 if count < 9.95 else None):g} {unit}"

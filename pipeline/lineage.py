@@ -14,7 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pipeline import artifacts
 from pipeline.artifacts import Artifact, InputArtifact, Manifest, hash_file
 from pipeline.errors import UsageError
-from serving.model_card import read_card
+from serving.model_card import CARD_FILE, read_card
+from serving.versions import versions_of
 
 _SHORTEST_ID = 4  # hexadecimal digits
 
@@ -44,6 +45,11 @@ class Node(BaseModel):
     platform: str | None = None
 
 
+class _Document(BaseModel):
+    start: str
+    artifacts: dict[str, Node]
+
+
 @dataclass(frozen=True)
 class Lineage:
     """An artifact and all its ancestors."""
@@ -55,8 +61,8 @@ class Lineage:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        nodes = {key: node.model_dump(mode="json", exclude_defaults=True) for key, node in self.nodes.items()}
-        return {"start": self.start, "artifacts": nodes}
+        document = _Document(start=self.start, artifacts=dict(self.nodes))
+        return document.model_dump(mode="json", exclude_defaults=True)
 
 
 def of_artifact(artifact: Artifact) -> Lineage:
@@ -95,9 +101,15 @@ def for_card(artifact_id: str, inputs: Sequence[Path]) -> dict[str, Any]:
 
 
 def of_card(card: Mapping[str, Any]) -> Lineage:
-    """What `for_card` wrote."""
-    told = card["lineage"]
-    return Lineage(told["start"], {key: Node(**node) for key, node in told["artifacts"].items()})
+    """What `for_card` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    told = _Document.model_validate(card["lineage"])
+    if told.start not in told.artifacts:
+        raise ValueError(f"artifacts must hold the start, {told.start}")
+    return Lineage(told.start, told.artifacts)
 
 
 def resolve(name: str, roots: Sequence[Path]) -> Lineage:
@@ -119,9 +131,11 @@ def resolve(name: str, roots: Sequence[Path]) -> Lineage:
             return _of_version(folder.absolute(), card, roots)
         raise UsageError(
             f"{name}: expected the folder of an artifact, which has a {artifacts.MANIFEST}, or of a published version "
-            "(NAME/NUMBER), whose model card tells its lineage"
+            f"(NAME/NUMBER), whose model card tells its lineage{_its_versions(folder)}"
         )
     found = _with_id(name, roots)
+    if not found and folder.name.isdecimal() and _its_versions(folder.parent):
+        raise UsageError(f"{name}: no such version{_its_versions(folder.parent)}")
     searched = ", ".join(map(str, roots)) or "no folder of a run"
     if len(found) != 1:
         what = ", ".join(str(path) for path in found) or "none"
@@ -129,6 +143,11 @@ def resolve(name: str, roots: Sequence[Path]) -> Lineage:
             f"{name}: expected a folder, or the id of one artifact in {searched}, found {what}; give --root DIR"
         )
     return of_artifact(readable(found[0]))
+
+
+def _its_versions(servable: Path) -> str:
+    versions = [path.name for path in versions_of(servable)]
+    return f"; {servable} has {', '.join(versions)}" if versions else ""
 
 
 def readable(folder: Path) -> Artifact:
@@ -150,7 +169,10 @@ def _of_version(folder: Path, card: Mapping[str, Any], roots: Sequence[Path]) ->
     around = folder.parents[1]
     if (around / artifacts.MANIFEST).is_file():
         return of_artifact(readable(around))
-    told = of_card(card)
+    try:
+        told = of_card(card)
+    except ValueError:
+        raise UsageError(f"{folder / CARD_FILE}: its lineage is not one that this version can read") from None
     start = told.nodes[told.start]
     for root in roots:
         exported = artifacts.find(root, start.component, start.id)

@@ -83,7 +83,9 @@ def _is_root(folder: Path) -> bool:
 
 def _add_clean_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file or a preset; not needed with --root")
-    parser.add_argument("--outdated", action="store_true", help="also artifacts that CONFIG does not use")
+    parser.add_argument(
+        "--outdated", action="store_true", help="also artifacts, and interrupted trainings, that CONFIG does not use"
+    )
     parser.add_argument("--dry-run", action="store_true", help="remove nothing, only say what would be")
     add_common_arguments(parser)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.artifacts import plain
 from pipeline.changes import flat, shown
+from pipeline.figures import duration
 from pipeline.lineage import Lineage, Node
 from pipeline.status import numbers
 
@@ -77,10 +78,3 @@ def _details(node: Node, defaults: Mapping[str, Any], above: str | None) -> Iter
         yield "metrics", ", ".join(f"{name} {value}" for name, value in metrics.items())
     for name, sha256 in node.external_files.items():
         yield "file", f"{name}  SHA-256 {sha256[:_SHORT]}"
-
-
-def duration(seconds: float) -> str:
-    """A time that something took, such as `2.3 s`, `12 min`, `1.5 h`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -3,7 +3,8 @@
 A component's reasons are the differences between what it would be executed with and the newest artifact that it left.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,7 +35,7 @@ class State:
     reason: str = ""
     """Why it is not up to date."""
     ids: tuple[str, ...] = ()
-    """Ids of the artifacts that it has, would get, or may turn out to have."""
+    """Ids of the artifacts that it has, would get, or may turn out to have or to go on with."""
     awaits: tuple[str, ...] = ()
     """Keys of components that are executed before it, if it depends on their outputs alone whether it is."""
 
@@ -49,10 +50,12 @@ def inspect(components: Sequence[Component], root: Path, rerun: Collection[str] 
     """
     states: list[State] = []
     done: dict[str, Artifact] = {}
+    possible: dict[str, list[Artifact]] = {}
     for component in components:
-        state = _inspect(component, done, root, component.key in rerun)
+        state = _inspect(component, done, possible, root, component.key in rerun)
         if state.artifact is not None and state.state in ("up to date", "source missing"):
             done[component.key] = state.artifact
+        possible[component.key] = [item for item in artifacts.find_all(root, component.name) if item.id in state.ids]
         states.append(state)
     return states
 
@@ -71,7 +74,13 @@ def _intention(state: State) -> str:
     return f"runs: {state.reason}"
 
 
-def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rerun: bool) -> State:
+def _inspect(
+    component: Component,
+    done: Mapping[str, Artifact],
+    possible: Mapping[str, Sequence[Artifact]],
+    root: Path,
+    rerun: bool,
+) -> State:
     # Another variant's artifact is not an older one of this component.
     others = artifacts.find_all(root, component.name)
     newest = others[0] if others and not component.variant else None
@@ -89,8 +98,9 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
     ids: tuple[str, ...]
     if awaited:
         folder = None
-        ids = tuple(item.id for item in others if not _differences(component, item, inputs, files))
-        if ids and not rerun:
+        fitting = tuple(item.id for item in others if not _differences(component, item, inputs, files))
+        ids = (*fitting, *_resumable(component, possible, root, files))
+        if fitting and not rerun:
             return State(component.key, standing, newest, f"depends on {', '.join(awaited)}", ids, awaited)
     else:
         inputs = {name: artifact.fingerprint for name, artifact in all_inputs(component, done, root).items()}
@@ -101,6 +111,17 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
             return State(component.key, "up to date", artifact, ids=ids)
     reason = "asked for" if rerun else _reason(component, others, inputs, files, folder)
     return State(component.key, standing, newest, reason, ids)
+
+
+def _resumable(
+    component: Component, possible: Mapping[str, Sequence[Artifact]], root: Path, files: Mapping[str, str]
+) -> Iterator[str]:
+    """Ids of the executions that it would go on with, if what it reads turns out to be what there is already."""
+    if component.resumes_from is None:
+        return
+    for found in itertools.product(*(possible.get(name, ()) for name in component.inputs)):
+        inputs = all_inputs(component, dict(zip(component.inputs, found, strict=True)), root)
+        yield identify(component, {name: artifact.fingerprint for name, artifact in inputs.items()}, files)
 
 
 def all_inputs(component: Component, done: Mapping[str, Artifact], root: Path) -> dict[str, Artifact]:

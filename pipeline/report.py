@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.components import LOGS, published_in, trainer_keys
+from pipeline.components import LOGS, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE
-from pipeline.figures import FIGURES, shown
+from pipeline.figures import FIGURES, TRAITS, shown
+from pipeline.pusher import published_in
 from pipeline.status import blessing
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
-from serving.export import newest_version
+from serving.versions import newest_version
 
 _FED = {
     "perplexity": "fed the reference",
     "free_running_perplexity": "fed its own words",
     "perplexity_per_word": "fed the reference",
 }
-_TRAITS = {"length": "length of source", "unknown_words": "unknown words", "domain": "domain"}
 _TRACKS = {
     "LC": "lowercased plain text",
     "CASED": "plain text",
@@ -97,7 +97,7 @@ def _slices(config: Config, evaluation: Mapping[str, Any]) -> str:
             if not one["few"] and len(found) > 1
         ]
         if cells:
-            lines.append(f"  by {_TRAITS[trait]}  " + "  ".join(cells))
+            lines.append(f"  by {TRAITS[trait]}  " + "  ".join(cells))
     return "\n".join(lines)
 
 

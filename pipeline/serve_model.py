@@ -5,6 +5,7 @@ import logging
 import signal
 import urllib.parse
 
+from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
 from serving.server.errors import RequestError
 from serving.server.serve import ServeOptions, serve
@@ -38,7 +39,7 @@ def serve_model(options: ServeOptions) -> None:
             log.info("REST %s   gRPC grpc://%s:%d/%s", url, options.host, rpc, model.name)
             log.info("""curl -d '{"instances": ["…"]}' %s:predict""", url)
 
-        await serve(options, stop, ready)
+        await serve(options, stop, ready, filtered_stderr)
 
     try:
         asyncio.run(main())

@@ -15,6 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.plan import inspect
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
+from serving.push import roll_back
+from serving.versions import newest_version
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -34,14 +36,11 @@ def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         type=positive,
         nargs="?",
-        help="which one (default: the newest that differs from the current one)",
+        help="which one (default: the one before the current one, after a rollback one further back)",
     )
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
-    load_tensorflow()
-    from serving.push import roll_back
-
     try:
         print(roll_back(arguments.model, arguments.version))
     except FileNotFoundError as error:
@@ -92,8 +91,6 @@ def _translate_corpus(arguments: argparse.Namespace) -> None:
 
 
 def _version(directory: Path) -> Path:
-    from serving.export import newest_version
-
     try:
         return newest_version(directory)
     except FileNotFoundError as error:

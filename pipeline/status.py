@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.figures import FIGURES, shown
+from pipeline.figures import FIGURES, duration, shown
 from pipeline.plan import State
 
 _HEADER = ("component", "state", "id", "age", "from", "metrics")
 _SHOWN_METRICS = 4
 _FIGURES_OF = "Evaluator"  # shown below the table, by their full names
 _SHOWN_FILES = 3
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def table(states: Sequence[State], now: datetime | None = None) -> str:
@@ -70,12 +69,6 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def age(seconds: float) -> str:
-    """A duration in its largest whole unit, such as `3 h`."""
-    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), _UNITS[-1])
-    return f"{max(0, int(seconds // size))} {unit}"
-
-
 def _row(state: State, now: datetime) -> tuple[str, ...]:
     artifact = state.artifact
     if artifact is None:
@@ -85,7 +78,7 @@ def _row(state: State, now: datetime) -> tuple[str, ...]:
         state.component,
         state.state,
         artifact.id,
-        age((now - artifact.manifest.ended).total_seconds()),
+        duration((now - artifact.manifest.ended).total_seconds()),
         _origin(artifact),
         ", ".join(f"{name} {value}" for name, value in metrics) or "-",
     )

@@ -15,8 +15,8 @@ from pipeline.model_files import build_translator, load_model
 from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
 from serving.client import Client, ClientOptions, EndpointError
-from serving.export import newest_version
 from serving.translator import Translator
+from serving.versions import newest_version
 
 log = logging.getLogger("heliograph.translate")
 

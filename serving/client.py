@@ -1,8 +1,10 @@
 """A client of TF Serving's REST and gRPC interfaces, and so of the stand-in's."""
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+from urllib3 import Timeout
 
 _AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED}
 _AGAIN_HTTP = {409, 429, 503}
@@ -26,8 +29,7 @@ class ClientOptions:
     """How a client asks."""
 
     deadline: float = 30.0
-    """Seconds in which a batch must be answered, all attempts together. By REST, an answer that has begun may take
-    longer to come in."""
+    """Seconds in which a batch must be answered, all attempts together."""
     attempts: int = 4
     """Tries of a batch that the server was too busy for, or could not be reached with."""
     pause: float = 0.1
@@ -111,9 +113,8 @@ class Client:
         raise AssertionError("the loop returns or raises")
 
     def _by_rest(self, texts: Sequence[str], timeout: float) -> list[str]:
-        session: Any = self._session
         try:
-            answer = session.post(f"{self.endpoint}:predict", json={"instances": list(texts)}, timeout=timeout)
+            answer = self._post({"instances": list(texts)}, timeout)
         except requests.Timeout:
             raise EndpointError(f"{self.endpoint}: no answer in {self.options.deadline:g} s") from None
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -134,6 +135,25 @@ class Client:
             raise EndpointError(f"{self.endpoint}: expected {len(texts)} translations, got something else")
         return found
 
+    def _post(self, body: Any, timeout: float) -> requests.Response:
+        """A whole answer. The timeouts of `requests` are of each piece that comes in; this one is of all together."""
+        session: Any = self._session
+        end = time.monotonic() + timeout
+        answer: requests.Response
+        with session.post(f"{self.endpoint}:predict", json=body, timeout=Timeout(total=timeout), stream=True) as answer:
+            late = threading.Timer(max(0.0, end - time.monotonic()), _end_reading, [answer])
+            late.start()
+            try:
+                _ = answer.content  # read, and kept
+            except requests.RequestException:
+                if time.monotonic() < end:
+                    raise
+            finally:
+                late.cancel()
+        if time.monotonic() >= end:
+            raise requests.Timeout
+        return answer
+
     def _by_grpc(self, texts: Sequence[str], timeout: float) -> list[str]:
         request = PredictRequest()
         request.model_spec.name = self._name
@@ -150,6 +170,11 @@ class Client:
         if found.shape != (len(texts),) or found.dtype.kind != "O":
             raise EndpointError(f"{self.endpoint}: expected {len(texts)} translations, got something else")
         return [text.decode(errors="replace") for text in found]
+
+
+def _end_reading(answer: requests.Response) -> None:
+    with suppress(RuntimeError):  # it has just come in
+        answer.raw.shutdown()
 
 
 class _TryAgainError(Exception):

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from preprocessing.errors import DataError
+
 CARD_FILE = Path("assets.extra", "model_card.json")
 
 
@@ -14,9 +16,24 @@ def write_card(version: Path, card: Mapping[str, Any]) -> None:
 
 
 def read_card(version: Path) -> dict[str, Any] | None:
-    """The card of the version in this folder, if it has one."""
+    """The card of the version in this folder, if it has one.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
     try:
-        card: dict[str, Any] = json.loads((version / CARD_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        card = json.loads((version / CARD_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise _damaged(version, str(error)) from None
+    if not isinstance(card, dict):
+        raise _damaged(version, f"a JSON {type(card).__name__}")
     return card
+
+
+def _damaged(version: Path, found: str) -> DataError:
+    return DataError(
+        f"{version / CARD_FILE}: expected a model card, found something else ({found}); roll back to another version, "
+        f"or delete {version}"
+    )

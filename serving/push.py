@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from serving.aside import folder_aside
-from serving.export import rename_to_next, versions_of
+from serving.versions import rename_to_next, versions_of
 
 
 def push(version: Path, base_dir: Path, keep: int) -> Path:
@@ -43,7 +43,8 @@ def roll_back(base_dir: Path, version: int | None = None) -> Path:
 
     Args:
         base_dir: the servable's folder.
-        version: which one; `None` for the newest whose files are not those of the current one.
+        version: which one; `None` for the one before the current one. After a rollback that is the one before the
+            version that was gone back to, never the one that was left.
 
     Returns:
         The published version's folder.
@@ -51,16 +52,17 @@ def roll_back(base_dir: Path, version: int | None = None) -> Path:
     Raises:
         FileNotFoundError: there is no such version.
     """
-    published = versions_of(base_dir)
+    published, hint = versions_of(base_dir), ""
     names = ", ".join(one.name for one in published) or "none"
     if version is not None:
-        chosen = [one for one in published if int(one.name) == version]
-        wanted = f"version {version}"
+        chosen, wanted = [one for one in published if int(one.name) == version], f"version {version}"
     else:
-        chosen = [one for one in published if not same_files(one, published[-1])][-1:]
-        wanted = "an older version that differs from the current one"
+        first = next((place for place, one in enumerate(published) if same_files(one, published[-1])), 0)
+        chosen, wanted = published[:first][-1:], "a version before the current one"
+        if published[first:-1]:
+            wanted, hint = f"{wanted}, which is {published[first].name} again", "; name the VERSION to publish"
     if not chosen:
-        raise FileNotFoundError(f"{base_dir}: expected {wanted}, found {names}")
+        raise FileNotFoundError(f"{base_dir}: expected {wanted}, found {names}{hint}")
     return push(chosen[0], base_dir, keep=len(published) + 1)
 
 

@@ -81,15 +81,24 @@ def finished(model: Model, log_probability: float, tokens: Tokens, rules: Rules)
 def exhaustive_search(model: Model, rules: Rules) -> list[Hypothesis]:
     """Every hypothesis there is, best first."""
 
+    stuck: list[Hypothesis] = []
+
     def longer(tokens: Tokens, total: float) -> Iterator[Hypothesis]:
         log_probabilities, _ = model(tokens)
-        for token in may_follow(tokens, rules):
+        following = [*may_follow(tokens, rules)]
+        if not following:
+            stuck.append(finished(model, total + log_probabilities[rules.end_id], tokens, rules))
+        for token in following:
             if token == rules.end_id:
                 yield finished(model, total + log_probabilities[token], tokens, rules)
             else:
                 yield from longer((*tokens, token), total + log_probabilities[token])
 
-    return sorted(longer((), 0.0), key=lambda hypothesis: -hypothesis.score)
+    found = [*longer((), 0.0)]
+    if not found:  # those that get farthest end where nothing may follow
+        farthest = max(len(hypothesis.tokens) for hypothesis in stuck)
+        found = [hypothesis for hypothesis in stuck if len(hypothesis.tokens) == farthest]
+    return sorted(found, key=lambda hypothesis: -hypothesis.score)
 
 
 def beam_search(model: Model, rules: Rules, beam_size: int, n_best: int) -> tuple[list[Hypothesis], int]:
@@ -102,6 +111,8 @@ def beam_search(model: Model, rules: Rules, beam_size: int, n_best: int) -> tupl
         for total, tokens in live:
             log_probabilities, _ = model(tokens)
             candidates += [(total + log_probabilities[token], tokens, token) for token in may_follow(tokens, rules)]
+        if not candidates:  # nothing may follow any of them: they end
+            candidates = [(total + model(tokens)[0][rules.end_id], tokens, rules.end_id) for total, tokens in live]
         candidates = sorted(candidates, key=lambda candidate: -candidate[0])[: 2 * beam_size]
         ends = [candidate for candidate in candidates[:beam_size] if candidate[2] == rules.end_id]
         ended += len(ends)

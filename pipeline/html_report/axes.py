@@ -51,13 +51,23 @@ def lay(axis: Axis, values: Iterable[float | None], start: float, end: float, co
     low = min(shown) if axis.low is None else axis.low
     high = max(shown) if axis.high is None else axis.high
     if low >= high:  # one value, or none within the fixed ends
-        low, high = (low / 2, low * 2) if axis.log else (low, low + 1) if axis.low is not None else (low - 1, low + 1)
+        low, high = (low, low + 1) if axis.low is not None else _around(low, axis)
     named = log_ticks(low, high, count) if axis.log else ticks(low, high, count, axis.whole)
     if axis.low is None:
         low = min(low, named[0])
     if axis.high is None:
         high = max(high, named[-1])
     return Scale(low, high, start, end, axis.log, tuple(value for value in named if low <= value <= high))
+
+
+def _around(value: float, axis: Axis) -> tuple[float, float]:
+    """The ends of an axis that has to show one value alone."""
+    if axis.log:
+        return value / 2, value * 2
+    if axis.whole:
+        return value - 1, value + 1
+    margin = abs(value) / 2
+    return (value - margin, value + margin) if value else (0.0, 1.0)
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.figures import FIGURES, shown
+from pipeline.figures import FIGURES, TRAITS, shown
 from pipeline.html_report.bars import Bar, bar_chart
 from pipeline.html_report.blocks import (
     Block,
@@ -22,8 +22,6 @@ from pipeline.html_report.run import Run
 from pipeline.html_report.sentences import best_and_worst
 from pipeline.html_report.svg import Chart
 from pipeline.translations import TRANSLATIONS_FILE, read_translations
-
-_TRAITS = {"length": "length of the source", "unknown_words": "unknown words in the source", "domain": "domain"}
 
 
 def evaluation_section(run: Run) -> Section | None:
@@ -127,7 +125,7 @@ def _slice_charts(slices: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
             for row in rows
         ]
         note = "Faint: too few sentences to tell." if any(bar.faint for bar in bars) else ""
-        charts.append(bar_chart(f"{figure.label} by {_TRAITS.get(trait, trait)}", bars, unit, note))
+        charts.append(bar_chart(f"{figure.label} by {TRAITS.get(trait, trait)}", bars, unit, note))
     return charts
 
 
@@ -141,7 +139,7 @@ def _interval(row: Mapping[str, Any], name: str, factor: float) -> tuple[float, 
 def _slice_table(trait: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     names = [name for name in FIGURES if name in rows[0]]
     return Table(
-        header=(_TRAITS.get(trait, trait), "sentences", *(FIGURES[name].label for name in names)),
+        header=(TRAITS.get(trait, trait), "sentences", *(FIGURES[name].label for name in names)),
         rows=[(row["name"], f"{row['sentences']:,}", *(shown(name, row[name]) for name in names)) for row in rows],
         columns="wn" + "n" * len(names),
     )

@@ -2,11 +2,11 @@
 
 import os.path
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from pipeline.artifacts import Artifact
 from pipeline.changes import flat
+from pipeline.figures import duration
 from pipeline.html_report.blocks import Block, Cell, Details, Heading, Link, Paragraph, Section, Table
 from pipeline.html_report.run import Run, anchor
 
@@ -26,7 +26,7 @@ def lineage_section(run: Run) -> Section:
                 artifact.id,
                 str(artifact.manifest.version),
                 f"{artifact.manifest.ended:%Y-%m-%d %H:%M}",
-                duration(artifact.manifest.ended - artifact.manifest.started),
+                duration((artifact.manifest.ended - artifact.manifest.started).total_seconds()),
                 f"{sum(file.bytes for file in artifact.manifest.outputs.values()):,}",
                 _inputs(artifact, known),
             )
@@ -89,11 +89,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_plain, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def duration(took: timedelta) -> str:
-    """A time as people say it, such as `31 min`."""
-    seconds = took.total_seconds()
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5940 else f"{seconds / 3600:.1f} h"

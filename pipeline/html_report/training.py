@@ -7,7 +7,7 @@ from pipeline.artifacts import Artifact
 from pipeline.components import trainer_keys
 from pipeline.figures import FIGURES, shown
 from pipeline.html_report.axes import Axis
-from pipeline.html_report.blocks import Block, Charts, Section, Table
+from pipeline.html_report.blocks import Block, Charts, Paragraph, Section, Table
 from pipeline.html_report.charts import Series, line_chart
 from pipeline.html_report.run import Run
 from pipeline.html_report.svg import Chart
@@ -42,6 +42,15 @@ def training_section(run: Run) -> Section | None:
     if not trainings:
         return None
     blocks: list[Block] = [_summary(trainings), Charts(_charts(trainings))]
+    if not _scores(trainings):
+        label, name = FIGURES[run.config.bless_metric].label, run.config.bless_metric
+        blocks.append(
+            Paragraph(
+                f"No {label} over the epochs: the whole validation split is translated only if a score picks the epoch "
+                f'(training.selection = "{name}").',
+                "note",
+            )
+        )
     return Section("training", "Training", blocks)
 
 
@@ -72,8 +81,6 @@ def _summary(trainings: Sequence[_Training]) -> Table:
 
 def _charts(trainings: Sequence[_Training]) -> list[Chart]:
     alone = len(trainings) == 1
-    names = dict.fromkeys(name for training in trainings for name in training.history)
-    scores = [name for name in names if name.startswith("val_") and name.removeprefix("val_") not in _PERPLEXITIES]
     both = [
         *_lines(trainings, "perplexity", "training" if alone else "{}, training", dashed=True),
         *_lines(trainings, "val_perplexity", "validation" if alone else "{}, validation", second=alone),
@@ -90,7 +97,7 @@ def _charts(trainings: Sequence[_Training]) -> list[Chart]:
             nats=True,
         ),
     ]
-    for name in scores:
+    for name in _scores(trainings):
         figure = FIGURES[name.removeprefix("val_")]
         unit = f"{figure.label} (share)" if figure.share else figure.label
         lines = _lines(trainings, name, validation, second=alone)
@@ -110,6 +117,12 @@ def _charts(trainings: Sequence[_Training]) -> list[Chart]:
         ),
     ]
     return charts
+
+
+def _scores(trainings: Sequence[_Training]) -> list[str]:
+    """Names of the scores of translations that a history has of each epoch."""
+    names = dict.fromkeys(name for training in trainings for name in training.history)
+    return [name for name in names if name.startswith("val_") and name.removeprefix("val_") not in _PERPLEXITIES]
 
 
 def _lines(

@@ -14,9 +14,9 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-from serving.export import versions_of
 from serving.server.errors import RequestError
 from serving.server.servable import Servable
+from serving.versions import versions_of
 
 log = logging.getLogger("heliograph.serve")
 

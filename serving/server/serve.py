@@ -64,19 +64,25 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def serve(options: ServeOptions, stop: asyncio.Event, ready: Callable[[int, int], None]) -> None:
+async def serve(
+    options: ServeOptions,
+    stop: asyncio.Event,
+    ready: Callable[[int, int], None],
+    around_load: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> None:
     """Serve until told to stop, then answer what has been asked, unload, return.
 
     Args:
         options: see `ServeOptions`.
         stop: set to end it.
         ready: told the REST and the gRPC port, once the models are loaded and warm; the ports open only then.
+        around_load: what a version is loaded and warmed up in; one after the other.
 
     Raises:
         RequestError: none of a model's versions can be loaded.
         OSError: a port cannot be had.
     """
-    library = Library(list(options.models), partial(_load, options))
+    library = Library(list(options.models), partial(_load, options, around_load))
     loading, stopping = asyncio.create_task(library.refresh()), asyncio.create_task(stop.wait())
     await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
@@ -119,14 +125,17 @@ async def serve(options: ServeOptions, stop: asyncio.Event, ready: Callable[[int
             predictor.close()
 
 
-def _load(options: ServeOptions, path: Path) -> Servable:
-    servable = Servable(path, options.intra_op_threads, options.inter_op_threads)
-    try:
-        servable.warm_up()
-    except BaseException:
-        servable.close()
-        raise
-    return servable
+def _load(
+    options: ServeOptions, around_load: Callable[[], contextlib.AbstractContextManager[object]], path: Path
+) -> Servable:
+    with around_load():
+        servable = Servable(path, options.intra_op_threads, options.inter_op_threads)
+        try:
+            servable.warm_up()
+        except BaseException:
+            servable.close()
+            raise
+        return servable
 
 
 def _check(library: Library, model: Model) -> None:

@@ -128,6 +128,11 @@ def test_an_ensemble_takes_over_what_is_trained_and_translates(folder, first_run
     alone = heliograph("train", "my.toml", *SMALL, "--set=training.seed=2", cwd=folder)
     assert re.search(r"Trainer +up to date", alone.stderr)
     saved_model = re.search(r"^SavedModel +(\S+)$", run.stdout, re.MULTILINE)[1]
+    card = json.loads((folder / saved_model / "assets.extra" / "model_card.json").read_text())
+    assert card["configuration"]["model"]["hidden_size"] == 16 and card["configuration"]["ensemble"] == {
+        "seeds": [1, 2]
+    }
+    assert any(key.startswith("ShortlistGen/") for key in card["lineage"]["artifacts"])
     lines = "eins zwei.\n\nneun\n"
     answers = [
         heliograph("translate", "my.toml", *options, "-", cwd=folder, input=lines).stdout
@@ -188,7 +193,7 @@ def test_a_model_is_published_once_and_again_if_it_is_gone(folder, first_run):
     told = heliograph("lineage", "elsewhere/1", cwd=folder)
     assert told.returncode == 0 and "told by the model card" in told.stdout and digest[:12] in told.stdout
     answer = heliograph("rollback", "srv/my", cwd=folder)
-    assert answer.returncode == 2 and "expected an older version" in answer.stderr
+    assert answer.returncode == 2 and "expected a version before the current one, found 1" in answer.stderr
 
 
 def test_what_is_not_blessed_is_not_published(folder, first_run, monkeypatch, capfd):

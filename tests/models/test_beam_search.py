@@ -233,10 +233,27 @@ def test_any_batch_size_in_one_trace_and_none_at_all():
     assert empty.ids.shape[:2] == [0, 2] and empty.steps.shape == [0]
 
 
-def test_where_everything_is_forbidden_there_is_no_hypothesis():
-    rule = Rules(VOCABULARY, END, 6, min_length=6, ngram=1, never=(PAD, START), banned=((4,), (5,)))
-    result = Automaton(1, 0).search([rule], 2, 2)
-    assert hypotheses(result, 0) == [] and result.lengths.numpy().tolist() == [[0, 0]]
+@pytest.mark.parametrize("beam_size", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("banned", "longest"),
+    [
+        (((4,), (5,)), 2),  # each of the other two may stand once
+        (((4,), (5,), (6,), (UNKNOWN,)), 0),
+        (((UNKNOWN,), (4,), (5, 6), (6, 5)), 1),
+    ],
+)
+def test_where_everything_is_forbidden_hypotheses_end_before_the_least_length(beam_size, banned, longest):
+    rule = Rules(VOCABULARY, END, 6, min_length=6, ngram=1, never=(PAD, START), banned=banned)
+    automaton = Automaton(3, 0)
+    check_against_a_plain_search(automaton, [rule, dataclasses.replace(rule, prefix=(4, 5)), rule], beam_size, 1)
+    result = automaton.search([rule] * 3, beam_size, beam_size)
+    for sentence in range(3):
+        found = hypotheses(result, sentence)
+        assert found and {len(tokens) for tokens in found} == {longest}
+    if beam_size == 4:
+        for sentence in range(3):
+            model = lambda tokens, sentence=sentence: automaton.model(sentence, tokens)  # noqa: E731
+            check(automaton, result, sentence, reference_search.exhaustive_search(model, rule)[:4])
 
 
 def test_the_penalties_are_the_formulas():

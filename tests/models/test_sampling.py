@@ -129,6 +129,15 @@ def test_what_is_forbidden_is_never_drawn(seed):
             assert token in list(may_follow(tokens[:count], rules))
 
 
+def test_where_everything_is_forbidden_a_sample_ends():
+    rules = Rules(VOCABULARY, END, 7, min_length=7, ngram=1, never=(0, 2))
+    result = Automaton(2, 0).search([rules] * 2, 1, 1, sampling=sampling([1, 2]))
+    for sentence in range(2):
+        (tokens,) = hypotheses(result, sentence)
+        assert sorted(tokens) == [1, 4, 5, 6]
+        assert np.isfinite(result.log_probabilities[sentence])
+
+
 def test_sampling_needs_one_hypothesis():
     with pytest.raises(ValueError, match="beam_size must be 1 with sampling, got 2"):
         Automaton(1, 0).search([Rules(VOCABULARY, END, 2)], 2, 1, sampling=sampling([0]))

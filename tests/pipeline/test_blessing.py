@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from pipeline import artifacts
-from pipeline.blessing import BASELINE, Baseline, Incomparable, find_baseline, judge
+from pipeline.blessing import BASELINE, Baseline, Incomparable, find_baseline, is_overtaken, judge
+from preprocessing.errors import DataError
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -88,9 +89,10 @@ class History:
     def evaluated(self, name):
         return self.publish("Evaluator", name, name, {}, {})
 
-    def judged(self, name, blessed=True, model="m"):
+    def judged(self, name, blessed=True, model="m", baseline=None):
         evaluator = self.evaluated(name)
-        self.publish("ModelValidator", f"of-{name}", "", {"Evaluator": evaluator}, {"name": model}, blessed=blessed)
+        inputs = {"Evaluator": evaluator} | ({BASELINE: baseline} if baseline else {})
+        self.publish("ModelValidator", f"of-{name}", "", inputs, {"name": model}, blessed=blessed, reason="said")
         return evaluator
 
     def baseline(self, evaluator, published=None):
@@ -148,3 +150,32 @@ def test_what_is_published_comes_first(history, tmp_path):
     assert history.baseline(candidate, served) == "second"
     push(served, 12, None)
     assert history.baseline(candidate, served) == "second"
+
+
+def test_what_was_published_since_a_verdict_overtakes_it(history, tmp_path):
+    """Two candidates were compared with the same model: the first one to be pushed wins."""
+    first, served = history.judged("first"), tmp_path / "srv"
+    one, other = (history.judged(name, baseline=first) for name in ("one", "other"))
+    verdicts = {
+        item.manifest.inputs["Evaluator"].id: item.manifest
+        for item in artifacts.find_all(history.root, "ModelValidator")
+    }
+
+    def overtaken():
+        return [is_overtaken(history.root, verdicts[name.id], served) for name in (one, other)]
+
+    assert overtaken() == [False, False]  # nothing is published
+    push(served, 1, first)
+    assert overtaken() == [False, False]
+    push(served, 2, one)
+    assert overtaken() == [False, True]
+    push(served, 3, None)  # of another root
+    assert overtaken() == [False, False]
+
+
+def test_a_card_that_cannot_be_read_is_told_by_its_file(history, tmp_path):
+    push(tmp_path / "srv", 1, None)
+    card = tmp_path / "srv" / "1" / "assets.extra" / "model_card.json"
+    card.write_text('{"evaluation": ')
+    with pytest.raises(DataError, match=rf"{card}: expected a model card, found something else \(Expecting value"):
+        history.baseline(history.evaluated("candidate"), tmp_path / "srv")

@@ -81,12 +81,16 @@ def test_nothing_of_others_is_touched(tmp_path):
 
 def test_a_training_that_can_go_on_stays_unless_another_one_is_configured(tmp_path):
     path = unfinished(tmp_path, "Trainer", scratch="checkpoints")
-    kept = {ID: "the next run goes on from its checkpoints"}
+    again = unfinished(tmp_path, "Trainer/rerun", "a" * 12, scratch="checkpoints")
+    kept = {
+        ID: "a run can go on from its checkpoints",
+        again.name: "a run with --rerun can go on from its checkpoints",
+    }
     assert what(clean(tmp_path, dry_run=False)) == [{}, kept]
-    assert what(clean(tmp_path, dry_run=False, used=[ID])) == [{}, kept]
-    assert what(clean(tmp_path, dry_run=False, used=["other"]))[0].keys() == {ID} and not path.exists()
-    again = unfinished(tmp_path, "Trainer/rerun", scratch="checkpoints")
-    assert what(clean(tmp_path, dry_run=False))[0] == {} and again.exists()
+    assert what(clean(tmp_path, dry_run=False, used=list(kept))) == [{}, kept]
+    why = "checkpoints of an interrupted training that the configuration does not go on with"
+    assert what(clean(tmp_path, dry_run=False, used=["other"])) == [dict.fromkeys(kept, why), {}]
+    assert not path.exists() and not again.exists()
 
 
 def test_what_was_made_again_and_not_put_in_place_is_kept(tmp_path):
@@ -175,6 +179,7 @@ def test_what_is_on_its_way_to_a_server_stays(tmp_path):
         (verdict,) = clean(tmp_path / "root", dry_run=False, servable=servable)
         assert not verdict.removed
     (servable / ".aside-left" / "held").touch()
+    (servable / ".lock").touch()
     os.utime(servable / ".aside-left", (0, 0))
     clean(tmp_path / "root", dry_run=False, servable=servable)
     assert sorted(path.name for path in servable.iterdir()) == [".aside-new", "3"]

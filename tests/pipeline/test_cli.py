@@ -149,8 +149,8 @@ def test_report_shows_what_there_is_and_executes_nothing(calls, capsys, tmp_path
 
 def fake_translate(monkeypatch):
     module = types.ModuleType("pipeline.translate")
-    module.trained_translator = lambda config, transform_dir, trainer_dir, *, n_best: types.SimpleNamespace(
-        signatures=lambda: f"{transform_dir.parent.name} {trainer_dir.parent.name}"
+    module.trained_translator = lambda config, *trained, n_best: types.SimpleNamespace(
+        signatures=lambda: " ".join(path.parent.name for path in trained)
     )
     module.remote_signatures = lambda endpoint, batch_size: f"remote {endpoint}"
     module.load_saved_model = lambda directory: types.SimpleNamespace(signatures=f"saved {directory}")
@@ -179,6 +179,20 @@ def test_translate_never_trains(calls, monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out == "saved m None 2 one\nsaved m None 2 é\n"
     assert cli.main(["translate", "dates", "absent"]) == 1
     assert capsys.readouterr().err == "heliograph: error: absent: No such file or directory\n"
+
+
+def test_translate_counts_a_shortlist_that_is_not_there(calls, monkeypatch, capsys, tmp_path):
+    fake_translate(monkeypatch)
+    (tmp_path / "text").write_bytes(b"one\n")
+    assert cli.main(["train", "dates"]) == 0
+    calls.clear()
+    capsys.readouterr()
+    for made in (["ShortlistGen"], []):
+        assert cli.main(["translate", "dates", "--set=search.shortlist=2", "text"]) == 0
+        out, err = capsys.readouterr()
+        assert out == "Transform Trainer ShortlistGen None 256 one\n" and calls == made
+        assert ("ShortlistGen  done in" in err) == bool(made)
+        calls.clear()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The ExampleValidator by itself, on a run, and in the order of a run."""
 
 import json
+import shutil
 
 import pytest
 
 from pipeline.components import build
 from pipeline.config import load
-from pipeline.example_validator import ANOMALIES_FILE, compared_files, validate_examples
+from pipeline.example_validator import ANOMALIES_FILE, compared_files, earlier_statistics, validate_examples
 from pipeline.runner import needed
 from pipeline.validation_config import ValidationConfig
 from preprocessing.errors import DataError
@@ -22,7 +23,8 @@ def folder(path, content):
 
 def validate(options, statistics_dir, output):
     output.mkdir()
-    return validate_examples(ValidationConfig(**options), statistics_dir, output)
+    validation = ValidationConfig(**options)
+    return validate_examples(validation, earlier_statistics(validation), statistics_dir, output)
 
 
 def test_all_checks_are_written_whether_they_pass_or_not(tmp_path):
@@ -55,7 +57,8 @@ def test_an_earlier_run_by_its_root_or_file(tmp_path):
         with pytest.raises(DataError, match=r"source script of train drifted by 1\.000"):
             validate({**options, "max_drift": 0.5}, now, tmp_path / f"out{number}")
         validate({**options, "max_drift": 1.0}, now, tmp_path / f"off{number}")
-        assert list(compared_files(ValidationConfig(**options))) == ["compare_with statistics.json"]
+        earlier = earlier_statistics(ValidationConfig(**options))
+        assert list(compared_files(earlier)) == ["compare_with statistics.json"]
     with pytest.raises(DataError, match="found the statistics of this one"):
         validate({"compare_with": str(tmp_path / "root")}, path, tmp_path / "same")
     (path / "statistics.json").write_text("{}")
@@ -64,7 +67,24 @@ def test_an_earlier_run_by_its_root_or_file(tmp_path):
     with pytest.raises(
         DataError, match=r"validation\.compare_with: .*nowhere: expected a statistics\.json or the root"
     ):
-        compared_files(ValidationConfig(compare_with=str(tmp_path / "nowhere")))
+        earlier_statistics(ValidationConfig(compare_with=str(tmp_path / "nowhere")))
+
+
+def test_what_another_run_leaves_meanwhile_changes_nothing(tmp_path):
+    """The root is resolved and read once, for the fingerprint and the comparison."""
+    now, out = folder(tmp_path / "now", statistics()), tmp_path / "out"
+    first, second = (tmp_path / "root" / "StatisticsGen" / (digit * 12) for digit in "12")
+    publish(first)
+    (first / "statistics.json").write_text(json.dumps(statistics()))
+    options = [f"validation.compare_with='{tmp_path / 'root'}'", "validation.max_drift=0.5"]
+    validator = next(item for item in build(load("dates", options)) if item.name == "ExampleValidator")
+    files = validator.external_files()
+    shutil.rmtree(first)
+    publish(second)
+    (second / "statistics.json").write_text("{}")
+    out.mkdir()
+    validator.execute({"StatisticsGen": now}, out)
+    assert validator.external_files() == files
 
 
 def test_training_comes_after_it_and_does_not_depend_on_it():

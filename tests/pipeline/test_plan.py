@@ -147,6 +147,32 @@ def test_what_a_crash_left_is_told(chain):
     assert chain.plan()[2] == f"runs: {done['Judge'].path}/out.txt: lost or truncated since it was written"
 
 
+def test_an_interrupted_execution_is_of_use_if_its_inputs_may_come_out_as_they_were(chain):
+    """As its artifact would be: so its checkpoints stay."""
+
+    def interrupted(inputs, output):
+        raise KeyboardInterrupt
+
+    source = Component(name="Source", version=1, execute=lambda inputs, output: {})
+
+    def used():
+        return {state.component: state.ids for state in inspect([source, *chain.components()], chain.root)}
+
+    chain.changes["Fit"] = {"execute": interrupted}
+    chain.changes["Read"] = {"inputs": ("Source",)}
+    with pytest.raises(KeyboardInterrupt):
+        run([source, *chain.components()], chain.root)
+    (begun,) = (path.name for path in (chain.root / "Fit").iterdir())
+    assert used()["Fit"] == (begun,)
+    source = dataclasses.replace(source, version=2)  # Read may be up to date nevertheless
+    assert used()["Fit"] == (begun,)
+    chain.parameters["training"]["epochs"] = 20
+    assert begun not in used()["Fit"]
+    chain.parameters["training"]["epochs"] = 10
+    chain.changes["Read"]["version"] = 2  # what Read leaves now is not used
+    assert used()["Fit"] == ()
+
+
 def test_what_is_gone_elsewhere_is_told(chain):
     _, done = chain.run()
     chain.changes["Judge"] = {"still_there": lambda path: False}

@@ -3,9 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeline.quiet import filtered_stderr, set_environment, tensorflow_error
+from preprocessing.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
+CHATTER = b"normalizer.cc(51) LOG(INFO) precompiled_charsmap is empty. use identity normalization.\n"
 
 
 def test_only_chatter_is_held_back(capfd):
@@ -15,9 +19,25 @@ def test_only_chatter_is_held_back(capfd):
             2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nand more\n"
         )
     with filtered_stderr():
-        os.write(2, b"normalizer.cc(51) LOG(INFO) precompiled_charsmap is empty. use identity normalization.\n")
+        os.write(2, CHATTER)
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "real trouble\nand more\nafter\n"
+
+
+def test_a_model_is_loaded_to_be_served_without_chatter(tmp_path, monkeypatch, capfd):
+    from pipeline.serve_model import serve_model
+    from serving.server.library import Model
+    from serving.server.serve import ServeOptions
+
+    def servable(*_):
+        os.write(2, CHATTER + b"real trouble\n")
+        raise RuntimeError("damaged")
+
+    monkeypatch.setattr("serving.server.serve.Servable", servable)
+    (tmp_path / "my" / "1").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be loaded: damaged"):
+        serve_model(ServeOptions(models=(Model(name="my", base_dir=tmp_path / "my"),)))
+    assert capfd.readouterr().err == "real trouble\n"
 
 
 def test_keras_gets_its_backend(monkeypatch):

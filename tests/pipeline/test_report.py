@@ -73,7 +73,7 @@ def test_interval_slices_and_verdict(artifacts):
     )
     assert (
         "exact match: 68.50 % to 73.21 % (95 % interval)\n"
-        "  by length of source  1-8: 80.00 % (1,150)  9-12: 60.50 % (2,000)\n\n"
+        "  by length of the source  1-8: 80.00 % (1,150)  9-12: 60.50 % (2,000)\n\n"
         "blessed: exact match 71.00 % is the first\n\n"
     ) in text
     assert "13+" not in text and "unknown words" not in text  # too few, and all alike

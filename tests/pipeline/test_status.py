@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from pipeline import artifacts
 from pipeline.plan import State
-from pipeline.status import age, headline, numbers, table, verdict
+from pipeline.status import headline, numbers, table, verdict
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -61,6 +61,5 @@ def test_the_verdict_is_one_line(tmp_path):
     assert verdict([State("ModelValidator", "missing", None)]) is None and verdict([]) is None
 
 
-def test_numbers_and_ages():
+def test_numbers():
     assert numbers({"bleu": 14.5, "n": 12345678, "ok": True, "signature": "x"}) == {"bleu": "14.5", "n": "12345678"}
-    assert [age(seconds) for seconds in (-1, 0.5, 59, 60, 7199, 86400)] == ["0 s", "0 s", "59 s", "1 min", "1 h", "1 d"]

@@ -1,6 +1,7 @@
 """The client against the stand-in, and against servers that misbehave."""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
@@ -37,16 +38,24 @@ def test_refusals_say_who_and_why(addresses, kind):
 
 
 class Moody(BaseHTTPRequestHandler):
-    """Answers with what is next in `moods`: a status, and a body."""
+    """Answers with what is next in `moods`: a status, and a body, in pieces with pauses between them."""
 
     moods: ClassVar[list] = []
+    pause = 0.05
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         status, body = self.moods.pop(0)
+        pieces = body if isinstance(body, list) else [body]
         self.send_response(status)
+        self.send_header("Content-Length", str(sum(map(len, pieces))))
         self.end_headers()
-        self.wfile.write(body)
+        try:
+            for number, piece in enumerate(pieces):
+                time.sleep(self.pause if number else 0.0)
+                self.wfile.write(piece)
+        except OSError:
+            pass  # the client has had enough
 
     def log_message(self, *_):
         pass
@@ -88,6 +97,21 @@ def test_what_cannot_be_mended_is_said(moody, moods, message):
     with Client(moody, ClientOptions(pause=0.01, attempts=2)) as client, pytest.raises(EndpointError) as caught:
         client.translate(["x"])
     assert message in str(caught.value) and moody in str(caught.value)
+
+
+def test_the_deadline_is_of_the_whole_answer(moody):
+    """Each piece comes in time, but all of them do not."""
+    Moody.moods = [(200, [b" "] * 200)]
+    start = time.monotonic()
+    with (
+        Client(moody, ClientOptions(deadline=0.5)) as client,
+        pytest.raises(EndpointError, match=r"no answer in 0\.5 s"),
+    ):
+        client.translate(["x"])
+    assert time.monotonic() - start < 3.0
+    Moody.moods = [(200, [b'{"predictions":', b' ["X"]}'])]
+    with Client(moody) as client:
+        assert client.translate(["x"]) == ["X"]
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9/v1/models/demo", "grpc://127.0.0.1:9/demo"])

@@ -44,15 +44,20 @@ def test_rollback_publishes_the_older_version_again(tmp_path):
     for text in "abc":
         push(make(tmp_path / text, text), base, keep=3)
     assert roll_back(base) == base / "4" and content(base / "4") == "b"
-    assert roll_back(base) == base / "5" and content(base / "5") == "c"
-    assert roll_back(base, 1) == base / "6" and content(base / "6") == "a"
-    assert names(base) == ["1", "2", "3", "4", "5", "6"]  # going back deletes nothing
-    for version, message in ((9, "expected version 9, found 1, 2, 3, 4, 5, 6"),):
-        with pytest.raises(FileNotFoundError, match=message):
-            roll_back(base, version)
+    assert roll_back(base) == base / "5" and content(base / "5") == "a"  # further back, not to what was left
+    message = (
+        "expected a version before the current one, which is 1 again, found 1, 2, 3, 4, 5; name the VERSION to pub"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        roll_back(base)
+    assert roll_back(base, 3) == base / "6" and content(base / "6") == "c"
+    assert roll_back(base) == base / "7" and content(base / "7") == "b"
+    assert names(base) == ["1", "2", "3", "4", "5", "6", "7"]  # going back deletes nothing
+    with pytest.raises(FileNotFoundError, match="expected version 9, found 1, 2, 3, 4, 5, 6, 7"):
+        roll_back(base, 9)
     only = tmp_path / "only"
     push(make(tmp_path / "d", "d"), only, keep=3)
-    with pytest.raises(FileNotFoundError, match="expected an older version that differs from the current one, found 1"):
+    with pytest.raises(FileNotFoundError, match="expected a version before the current one, found 1"):
         roll_back(only)
 
 

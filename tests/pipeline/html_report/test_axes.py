@@ -47,6 +47,23 @@ def test_a_scale_has_an_extent_whatever_there_is(axis, values):
 
 
 @pytest.mark.parametrize(
+    ("axis", "value", "low", "high"),
+    [
+        (Axis("x"), 0.0, 0, 1),
+        (Axis("x"), 20.0, 10, 30),
+        (Axis("x"), 0.002, 0.001, 0.003),
+        (Axis("x"), -4.0, -6, -2),
+        (Axis("x", whole=True), 7.0, 6, 8),
+        (Axis("x", log=True), 10.0, 5, 20),
+        (Axis("x", low=0.0), 0.0, 0, 1),
+    ],
+)
+def test_values_that_are_all_the_same_lie_in_the_middle_of_an_axis_of_their_size(axis, value, low, high):
+    scale = lay(axis, [value, value], 0, 100)
+    assert (scale.low, scale.high) == pytest.approx((low, high)) and value in scale.ticks
+
+
+@pytest.mark.parametrize(
     ("value", "label"),
     [(0, "0"), (20_000, "20,000"), (1e6, "1,000,000"), (0.05, "0.05"), (2e-5, "2e\u22125"), (-3, "\u22123")],
 )

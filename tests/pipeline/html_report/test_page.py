@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -13,14 +12,13 @@ from hypothesis import strategies as st
 from pipeline.artifacts import find_all
 from pipeline.config import load
 from pipeline.html_report.blocks import Table
-from pipeline.html_report.lineage import duration
 from pipeline.html_report.page import _environment, page, write_page
 from pipeline.html_report.run import Run
 from pipeline.html_report.sentences import best_and_worst, ranked
 from pipeline.html_report.svg import visible
 from pipeline.plan import State
 from pipeline.translations import Translation
-from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root
+from tests.pipeline.html_report.conftest import ATTENTION, HOSTILE, LONG, Root, history
 
 BLOCKS = _environment().from_string('{% from "blocks.html" import show %}{{ show(blocks) }}')
 
@@ -151,6 +149,20 @@ def test_each_seed_is_a_line(document):
     assert "seed 1, training" in legends and "seed 2, validation" in legends and "kept" in legends
 
 
+def test_scores_over_the_epochs_are_drawn_or_it_is_said_why_not(html, tmp_path):
+    note = "No BLEU over the epochs"
+    assert "BLEU, validation" in html and note not in html
+    root = Root(tmp_path)
+    figures = {"epoch": 1, "epochs": 2, "parameters": 3, "perplexity": 4.5}
+    for score in ((), ("val_chrf",)):  # whatever picked the epoch
+        chosen = {"perplexity", "val_perplexity", *score}
+        text = {name: values for name, values in (history(2, 9.0) | {"val_chrf": [1.0, 2.0]}).items() if name in chosen}
+        parameters = {"training": {"selection": "perplexity"}}
+        root.publish("Trainer", {"history.json": text}, metrics=figures, parameters=parameters)
+        text = page(Run(load("dates", []), root.states[-1:]))
+        assert (note in text) == (not score) and ("chrF, validation" in text) == bool(score)
+
+
 def test_an_input_that_is_not_shown_is_no_link(run):
     without = Run(run.config, [state for state in run.states if state.component != "Transform"])
     document = Document(page(without))
@@ -214,14 +226,6 @@ def test_the_best_of_several_references_and_the_longest_of_equals_come_first():
     longer = Translation("a longer one", "the cat", "", ("the cat",))
     assert [row for _, row in ranked([several, longer], lowercase=False)] == [longer, several]
     assert ranked([Translation("a", "The Cat", "", ("the cat",))], lowercase=True)[0][0] == 100.0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (60, "60 s"), (100, "2 min"), (5939, "99 min"), (7200, "2.0 h")],
-)
-def test_durations(seconds, said):
-    assert duration(timedelta(seconds=seconds)) == said
 
 
 def test_tokens_longer_than_their_place_are_shortened(html):
