@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--joeynmt-python", metavar="PATH", help="interpreter of an environment that has JoeyNMT")
     parser.add_argument("--threads", type=int, default=2, help="of each system")
     parser.add_argument("--turns", type=int, default=3, help="of each system")
-    parser.add_argument("--batch", type=int, choices=BATCHES, action="append", help="sentences a request; default: both")
+    parser.add_argument("--batch", type=int, choices=BATCHES, action="append", help="sentences a request; or both")
     parser.add_argument("--only", default="", help="only systems whose description contains this")
     parser.add_argument("--sentences", type=int, default=1000, help="so many, for a quick try")
     parser.add_argument("--epochs", type=int, default=2, help="of training")
