@@ -235,7 +235,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
     return Component(
         name="Trainer",
         variant="" if seed is None else f"seed {seed}",
-        version=4,
+        version=5,
         packages=series("tensorflow", "keras"),  # hours of work: what a patch mends is not worth them
         inputs=("Transform",),
         after=("ExampleValidator",),

@@ -32,6 +32,11 @@ FIGURES: Mapping[str, Figure] = {
 """Every figure by the name that it has in configurations, `evaluation.json` and TensorBoard."""
 
 
+def order(name: str, figures: Mapping[str, float]) -> tuple[float, float]:
+    """What models are sorted by, the best first: a figure, and the perplexity among those that are equal in it."""
+    return (-figures[name] if FIGURES[name].higher_is_better else figures[name]), figures["perplexity"]
+
+
 def shown(name: str, value: float) -> str:
     """The value of a figure as people write it, such as `19.34` or `22.10 %`."""
     figure = FIGURES[name]

@@ -27,7 +27,7 @@ from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
 from pipeline.projector import write_projector
 from pipeline.training_config import TrainingConfig
-from pipeline.training_loop import DivergedError, Plan, fit
+from pipeline.training_loop import DivergedError, Plan, best_figures, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError
 
@@ -184,7 +184,8 @@ def _best_weights(
     training: TrainingConfig, plan: Plan, checkpoints: Checkpoints, validation: Validation, state: TrainingState
 ) -> tuple[dict[str, float], list[np.ndarray]]:
     """The best epoch's figures and weights, or those of the average of the last checkpoints if it is better."""
-    if state.best is None:
+    kept = best_figures(state)
+    if kept is None:
         raise DataError(
             f"validation {training.selection} was never finite: training diverged; "
             "lower training.learning_rate or training.clip_norm"
@@ -196,7 +197,6 @@ def _best_weights(
             f"{checkpoints.best_file(state.best_epoch)}: expected the best epoch's weights, got none; "
             f"delete {checkpoints.directory} and train again"
         ) from error
-    kept = {name.removeprefix("val_"): v[state.best_epoch - 1] for name, v in state.history.items() if "val_" in name}
     averaged = 0
     if training.average_checkpoints > 1:
         ends = checkpoints.ends_of_epochs()[-training.average_checkpoints :]
@@ -205,15 +205,14 @@ def _best_weights(
             np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) for arrays in zip(*parts, strict=True)
         ]
         figures = validation.of(mean)
-        value, best = figures[training.selection], kept[training.selection]
-        better = plan.better(value, best)
+        better = plan.better(figures, kept)
         log.info(
             "average of the last %d epochs: validation %s %s, that of epoch %d %s; keeping the %s",
             len(ends),
             FIGURES[training.selection].label,
-            shown(training.selection, value),
+            shown(training.selection, figures[training.selection]),
             state.best_epoch,
-            shown(training.selection, best),
+            shown(training.selection, kept[training.selection]),
             "average" if better else "epoch",
         )
         if better:

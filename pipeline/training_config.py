@@ -69,7 +69,8 @@ class TrainingConfig(Section):
     """Schedule and coins of stochastic teacher forcing."""
     selection: Literal["perplexity", "free_running_perplexity", Metric] = "perplexity"
     """Validation figure whose best value picks the epoch that is kept: a perplexity, or a score of greedy translations
-    as in `evaluation.metrics`, which takes a search after each epoch."""
+    as in `evaluation.metrics`, which takes a search after each epoch. Of epochs that are equal in it, the one of the
+    better perplexity is kept."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better `selection` after which training stops early; 0 = never."""
     ema_momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
