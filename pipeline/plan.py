@@ -15,7 +15,7 @@ from pipeline.component import Component, identify
 from pipeline.locks import tried
 from preprocessing.errors import DataError
 
-Standing = Literal["up to date", "source missing", "outdated", "missing"]
+Standing = Literal["up to date", "source missing", "outdated", "missing", "refused"]
 
 _MOST = 4
 """Reasons that are told of one component."""
@@ -30,7 +30,7 @@ class State:
     artifact: Artifact | None
     """The artifact that is up to date; if there is none, the newest of the component, if any. `source missing`: the
     files from outside are gone, and this is the newest artifact with the same parameters, which serves as up to date.
-    """
+    `refused`: none, for its execution refused the corpus or the model that it judged, and will again."""
     reason: str = ""
     """Why it is not up to date."""
     ids: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ def _intention(state: State) -> str:
         return f"runs if the output of {' or '.join(state.awaits)} changes"
     if state.artifact is not None and state.state in ("up to date", "source missing"):
         return f"{state.state} ({state.artifact.id})"
-    return f"runs: {state.reason}"
+    return f"runs: refused before: {state.reason}" if state.state == "refused" else f"runs: {state.reason}"
 
 
 def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rerun: bool) -> State:
@@ -99,6 +99,9 @@ def _inspect(component: Component, done: Mapping[str, Artifact], root: Path, rer
         artifact = up_to_date(component, root, artifact_id)
         if artifact is not None and not rerun:
             return State(component.key, "up to date", artifact, ids=ids)
+        refusal = artifacts.refusal(folder)
+        if refusal is not None and not rerun:
+            return State(component.key, "refused", None, refusal, ids)
     reason = "asked for" if rerun else _reason(component, others, inputs, files, folder)
     return State(component.key, standing, newest, reason, ids)
 

@@ -32,7 +32,7 @@ def reasons(states: Sequence[State]) -> list[str]:
     return [
         f"{state.component} {state.state}: {state.reason}"
         for state in states
-        if state.artifact is not None and state.reason and not state.awaits
+        if state.state == "refused" or (state.artifact is not None and state.reason and not state.awaits)
     ]
 
 

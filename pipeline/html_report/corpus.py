@@ -27,8 +27,7 @@ def corpus_section(run: Run) -> Section | None:
         splits = {name: statistics["splits"][name] for name in _SPLITS if name in statistics["splits"]}
         blocks += [_splits(splits, statistics["vocabulary_sizes"]), Charts(_charts(run, splits))]
         blocks += [*_scripts(splits), *_suspicious(splits)]
-    # Of a corpus that failed, the checks lie where no artifact came of it.
-    checks = run.left_behind("ExampleValidator", "anomalies.json") or run.document("ExampleValidator", "anomalies.json")
+    checks = run.judgement("ExampleValidator", "anomalies.json")
     if checks is not None:
         blocks += _checks(checks)
     return Section("corpus", "Corpus", blocks)

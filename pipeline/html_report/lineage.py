@@ -35,7 +35,7 @@ def lineage_section(run: Run) -> Section:
         columns="wwcnwnnt",
         anchors=[anchor(artifact) for _, artifact in states],
     )
-    missing = [state.component for state in run.states if state.artifact is None]
+    missing = [state.component for state in run.states if state.artifact is None and state.state != "refused"]
     blocks: list[Block] = [table]
     if missing:
         blocks.append(Paragraph(f"Not there yet: {', '.join(missing)}.", "note"))
@@ -70,7 +70,7 @@ def model_section(run: Run) -> Section | None:
     pushed = run.document("Pusher", "pushed.json")
     if pushed is not None:
         blocks.append(Paragraph(f"Published as version {os.path.basename(pushed['published'])}.", "good"))
-    rungs = run.document("InfraValidator", "validation.json")
+    rungs = run.judgement("InfraValidator", "validation.json")
     if rungs is not None:
         rows = [(rung["rung"], _PASSED[rung["passed"]], "; ".join(rung["findings"])) for rung in rungs]
         blocks += [Heading("Does it serve?"), Table(header=("tried with", "", "findings"), rows=rows, columns="wwt")]

@@ -76,6 +76,8 @@ def _summary(run: Run) -> list[Block]:
     """The numbers that a person asks for first, and whether they are those of the configuration as it is now."""
     tiles = _tiles(run)
     blocks: list[Block] = [Tiles(tiles)] if tiles else []
+    refused = [state for state in run.states if state.state == "refused"]
+    blocks += [Paragraph(f"{state.component} refused: {state.reason}", "bad") for state in refused]
     stale = [state.component for state in run.states if state.artifact is not None and state.state == "outdated"]
     if stale:
         blocks.append(

@@ -89,6 +89,14 @@ def test_a_training_that_can_go_on_stays_unless_another_one_is_configured(tmp_pa
     assert what(clean(tmp_path, dry_run=False))[0] == {} and again.exists()
 
 
+def test_a_refusal_stays_unless_another_one_is_configured(tmp_path):
+    path = unfinished(tmp_path, "ExampleValidator")
+    (path / artifacts.REFUSAL).write_text("too many pairs look untranslated\n")
+    assert clean(tmp_path, dry_run=False) == clean(tmp_path, dry_run=False, used=[ID]) == []
+    assert what(clean(tmp_path, dry_run=False, used=["other"]))[0] == {ID: "the configuration does not use it"}
+    assert not path.exists()
+
+
 def test_what_was_made_again_and_not_put_in_place_is_kept(tmp_path):
     made = make(tmp_path, "Trainer", 1)
     again = tmp_path / "Trainer" / "rerun" / made.id
