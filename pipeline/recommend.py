@@ -241,7 +241,7 @@ def _training(pairs: int, units: tuple[Unit, Unit], sentences: bool) -> list[Cho
         Choice("epochs", epochs, f"about {planned:,} updates ({known})"),
         Choice("batch_size", batch, "sentence pairs; less if memory is short"),
         Choice("learning_rate", rate),
-        Choice("warmup_steps", planned // (8 if transformer else 20)),
+        Choice("warmup_steps", 0.125 if transformer else 0.05, "a share of the updates, whatever epochs is set to"),
         Choice("decay", "cosine", "to 0 at the last update"),
         Choice("label_smoothing", 0.1),
         Choice("ema_momentum", 0.995 if planned >= 2_000 else 0.98, "averaged weights"),

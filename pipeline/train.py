@@ -64,10 +64,12 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         if empty:
             raise DataError(f"{transform_dir}: expected sentence pairs in the {split} split, got none; give more data")
 
-    if training.decay == "cosine" and training.warmup_steps >= training.epochs * steps:
+    total = training.epochs * steps
+    warmup = training.warmup_updates(total)
+    if training.decay == "cosine" and warmup >= total:
         raise DataError(
-            f"training.warmup_steps: expected less than the {training.epochs * steps:,} updates of this training, "
-            f"got {training.warmup_steps:,}"
+            f"training.warmup_steps: expected less than the {total:,} updates of this training, got {warmup:,}; "
+            "below 1 it is a share of them, such as 0.1"
         )
     strategy = devices.choose_strategy()
     with strategy.scope():
@@ -75,8 +77,8 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         rate = LearningRate(
             peak=training.learning_rate,
             decay=training.decay,
-            warmup_steps=training.warmup_steps,
-            total_steps=training.epochs * steps,
+            warmup_steps=warmup,
+            total_steps=total,
         )
         model.compile(
             FusedAdam(rate, ema_momentum=training.ema_momentum or None, beta_2=training.beta_2),
