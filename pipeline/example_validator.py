@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import find_all, hash_file
+from pipeline.summary import summary
 from pipeline.validation_config import ValidationConfig
 from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
 from preprocessing.errors import DataError, RefusedError
@@ -74,9 +75,10 @@ def validate_examples(validation: ValidationConfig, statistics_dir: Path, output
     complaint = message(checks, "validation")
     if complaint is not None:
         raise RefusedError(f"{complaint}; all checks: {report}")
-    few = sum(check.verdict == "few" for check in checks)
-    _log.info("%d checks of the corpus passed%s", len(checks), f", {few} for want of cases" if few else "")
-    return {"checks": len(checks), "too_few_cases": few}
+    metrics = {"checks": len(checks), "too_few_cases": sum(check.verdict == "few" for check in checks)}
+    for line in summary("ExampleValidator", metrics):
+        _log.info("%s", line)
+    return metrics
 
 
 def _read(path: Path) -> dict[str, Any]:

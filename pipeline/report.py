@@ -14,7 +14,7 @@ from pipeline.components import LOGS, published_in, trainer_keys
 from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE
 from pipeline.figures import FIGURES, shown
-from pipeline.status import blessing
+from pipeline.summary import summary
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
 from serving.export import newest_version
 
@@ -55,7 +55,7 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     sections = [
         _scores(config, evaluation),
         _slices(config, evaluation),
-        blessing(artifacts["ModelValidator"]),
+        "\n".join(summary("ModelValidator", artifacts["ModelValidator"].metrics)),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
         "\n".join(f"{name:<11}  {_short(path)}{newer * (name == 'Published')}" for name, path in places.items()),
         _next_commands(config, artifacts, arguments, _short(logs)),
