@@ -90,8 +90,8 @@ def transform(
       beam_args: Beam options.
 
     Returns:
-      ``source_vocabulary_size`` and ``target_vocabulary_size`` (special tokens included), and the pipelines' counters:
-      ``pairs_read`` (by either pipeline), ``tokens_counted``, ``records_written_SPLIT``.
+      ``source_vocabulary_size`` and ``target_vocabulary_size`` (special tokens included), and the pipeline's counters:
+      ``pairs_read`` (each once, of all splits), ``tokens_counted``, ``records_written_SPLIT``.
 
     Raises:
       DataError: there are no records of split train, a record is damaged, or no vocabulary can be made of them.
@@ -243,12 +243,8 @@ class _ReadFile(beam.DoFn):
 
 
 class _ReadBatches(beam.DoFn):
-    def __init__(self) -> None:
-        self._read = Metrics.counter(__name__, "pairs_read")
-
     def process(self, path: str) -> Iterator[list[Record]]:
         for batch in batches(read_records(path), BATCH):
-            self._read.inc(len(batch))
             yield list(map(from_example, batch))
 
 
