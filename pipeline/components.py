@@ -114,10 +114,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         parameters["corpora"] = [corpus.model_dump(exclude=set(CORPUS_PATH_KEYS)) for corpus in data.corpora]
     if data.builtin is not None:
         # The corpora are made from the CLDR data in these packages.
-        parameters |= {
-            "builtin": data.builtin,
-            "options": getattr(data, data.builtin).model_dump(),
-        }
+        parameters |= {"builtin": data.builtin, "options": getattr(data, data.builtin).model_dump()}
         packages.append({"dates": "babel", "emoji": "emoji"}[data.builtin])
     return Component(
         name="ExampleGen",
@@ -314,7 +311,7 @@ def _exporter(config: Config) -> Component:
 
     return Component(
         name="Exporter",
-        version=4,
+        version=5,
         packages=exactly("tensorflow", "tensorflow-text", "keras"),
         inputs=("Transform", model_key(config), *shortlist_keys(config), "Evaluator"),
         parameters={"name": config.name, **parameters},

@@ -99,6 +99,8 @@ def test_a_line_break_in_an_override_is_no_second_key():
     ("override", "words"),
     [
         ("training.epoch=3", ["training.epoch: unknown key", "did you mean training.epochs?"]),
+        ("search.max_length=3", ["did you mean search.max_length_factor?"]),
+        ("search.max_len=3", ["did you mean search.max_tokens?"]),
         ("hidden_size=3", ["unknown key", "did you mean model.hidden_size?"]),
         ("trainig.epochs=3", ["trainig: unknown key", "did you mean training?"]),
         ("zzz=3", ["zzz: unknown key", "known keys here: name, data"]),
