@@ -30,6 +30,7 @@ from pipeline.training_config import TrainingConfig
 from pipeline.training_loop import DivergedError, Plan, best_figures, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 
 log = logging.getLogger("heliograph.train")
 
@@ -88,7 +89,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             micro_batches=training.micro_batches,
             label_smoothing=training.label_smoothing,
         )
-    log.info("%s parameters, %s batches an epoch", f"{model.count_params():,}", f"{steps:,}")
+    log.info("%s, %s an epoch", counted(model.count_params(), "weight"), counted(steps, "batch", "batches"))
     for line in devices.report_kernels(model.kernels(), strategy.num_replicas_in_sync):
         log.info("%s", line)
 
@@ -111,9 +112,10 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         return devices.batches(strategy, transform_dir, batching, training.seed, epoch, first, sampled)
 
     updates = devices.Updates(strategy, model, data(0, 0).element_spec)
+    sections = {"model": config.model.model_dump(), "training": training.model_dump()}
     if state.update == 0:
         board.show_graph(updates.graph)
-        write_session(output_dir / LOGS, {"model": config.model.model_dump(), "training": training.model_dump()})
+        write_session(output_dir / LOGS, sections, {})
     work = _Work(training, model, rate, variables, data, updates, validation, board, checkpoints)
     plan = Plan(
         epochs=training.epochs,
@@ -133,6 +135,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     finally:
         board.close()
     figures, weights = _best_weights(training, plan, checkpoints, validation, state)
+    write_session(output_dir / LOGS, sections, {name: value for name, value in figures.items() if name in FIGURES})
     plain = build_model(config, transform_dir)  # computes in float32, knows no strategy, needs no GPU
     plain.set_weights(weights)
     save_model(plain, output_dir, transform_dir)
