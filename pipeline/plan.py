@@ -14,6 +14,7 @@ from pipeline.changes import file_changes, value_changes
 from pipeline.component import Component, identify
 from pipeline.locks import tried
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 
 Standing = Literal["up to date", "source missing", "outdated", "missing", "refused"]
 
@@ -167,7 +168,7 @@ def _reason(
         candidates = [_differences(component, item, inputs, files) for item in others]
         reasons = min(candidates, key=len) if component.variant else candidates[0]
     if len(reasons) > _MOST:
-        reasons = [*reasons[:_MOST], f"{len(reasons) - _MOST} more changes"]
+        reasons = [*reasons[:_MOST], counted(len(reasons) - _MOST, "more change")]
     if folder is not None and folder.is_dir():
         with tried(folder.with_name(f"{folder.name}.lock"), make=False) as free:
             if not free:

@@ -16,6 +16,7 @@ from pipeline.evaluate import EVALUATION_FILE
 from pipeline.figures import FIGURES, shown
 from pipeline.summary import summary
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
+from preprocessing.wording import counted
 from serving.export import newest_version
 
 _FED = {
@@ -66,7 +67,9 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
 def _scores(config: Config, evaluation: Mapping[str, Any]) -> str:
     figures, tracks, signatures = evaluation["figures"], evaluation["tracks"], evaluation["signatures"]
     sentences, references = figures["sentences"], figures["references"]
-    held_out = f"{sentences:,} held-out sources" + (f", {references:,} references" if references > sentences else "")
+    held_out = counted(sentences, "held-out source") + (
+        f", {references:,} references" if references > sentences else ""
+    )
     lines = [f"{config.name}: {held_out}; beam {evaluation['beam_size']}, in brackets greedy", ""]
     for name in filter(figures.__contains__, FIGURES):
         value = shown(name, figures[name])

@@ -128,7 +128,7 @@ def _build_vocabularies(
         pipeline
         | "TrainingFiles" >> beam.Create(files, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "ReadFile" >> beam.ParDo(_ReadBatches())
+        | "ReadFile" >> beam.FlatMap(_read_batches)
     )
     learned = []
     for sides in [SIDES] if options.joint else [(side,) for side in SIDES]:
@@ -158,6 +158,11 @@ def _build_vocabularies(
 
 def _files_of(_: object, files: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return [(split, path) for split, paths in files.items() for path in paths]
+
+
+def _read_batches(path: str) -> Iterator[list[Record]]:
+    for batch in batches(read_records(path), BATCH):
+        yield list(map(from_example, batch))
 
 
 def _texts_of(batch: Sequence[Record], sides: Sequence[str]) -> list[str]:
@@ -240,12 +245,6 @@ class _ReadFile(beam.DoFn):
         for serialized in read_records(path):
             self._read.inc()
             yield split, from_example(serialized)
-
-
-class _ReadBatches(beam.DoFn):
-    def process(self, path: str) -> Iterator[list[Record]]:
-        for batch in batches(read_records(path), BATCH):
-            yield list(map(from_example, batch))
 
 
 class EncodeFiles(beam.DoFn):

@@ -9,6 +9,7 @@ from pipeline.artifacts import Artifact
 from pipeline.changes import flat
 from pipeline.html_report.blocks import Block, Cell, Details, Heading, Link, Paragraph, Section, Table
 from pipeline.html_report.run import Run, anchor
+from preprocessing.wording import counted
 
 _PASSED = {True: "passed", False: "failed", None: "not tried"}
 
@@ -43,7 +44,7 @@ def lineage_section(run: Run) -> Section:
     if files:
         rows = [(*name.partition(" ")[::2], digest) for name, digest in sorted(files.items())]
         listing = Table(header=("role", "file", "SHA-256"), rows=rows, columns="wcc")
-        blocks.append(Details(f"{len(files)} files from outside", [listing]))
+        blocks.append(Details(f"{counted(len(files), 'file')} from outside", [listing]))
     versions = sorted({(name, version) for _, item in states for name, version in item.manifest.versions.items()})
     blocks.append(Details("Versions of the software", [Table(header=("", "version"), rows=versions, columns="wc")]))
     return Section("lineage", "Lineage", blocks)

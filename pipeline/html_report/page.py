@@ -22,6 +22,7 @@ from pipeline.html_report.run import Run
 from pipeline.html_report.svg import colour, visible
 from pipeline.html_report.training import training_section
 from pipeline.plan import State
+from preprocessing.wording import counted
 
 REPORT_FILE = "report.html"
 
@@ -95,7 +96,7 @@ def _tiles(run: Run) -> list[Tile]:
     counts, evaluation = run.document("ExampleGen", "counts.json"), run.document("Evaluator", "evaluation.json")
     if evaluation is not None:
         figures = evaluation["figures"]
-        remark = f"test split, {figures['sentences']:,} sources"
+        remark = f"test split, {counted(figures['sentences'], 'source')}"
         for name in dict.fromkeys((main_figure(run.config, figures), "chrf", "perplexity")):
             if name in figures:
                 tiles.append(Tile(shown(name, figures[name]), FIGURES[name].label, remark))

@@ -219,7 +219,7 @@ def test_the_command_says_what_and_how_much(tmp_path, monkeypatch, capsys):
     assert main(["clean", "dates", "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"would remove  Transform/{ID}  4 bytes: left by an execution that did not finish",
-        "would remove 1 files and folders, 4 bytes",
+        "would remove 1 file or folder, 4 bytes",
     ]
     assert main(["clean", "--root", "runs/dates"]) == 0
     assert capsys.readouterr().out.startswith(f"removed  Transform/{ID}  4 bytes")

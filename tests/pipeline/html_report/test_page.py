@@ -243,4 +243,4 @@ def test_checks_of_a_corpus_that_failed(tmp_path):
     html = page(Run(load("dates"), [*root.states, refused]))
     assert "All checks" in html and "ExampleValidator refused: too many pairs look untranslated" in html
     assert "Not there yet" not in html
-    assert "1 checks: 1 failed." in "".join(document.text)
+    assert "1 check: 1 failed." in "".join(document.text)
