@@ -225,7 +225,7 @@ def test_progress_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, "heliograph.preprocessing"):
         counts = generate_examples([Dates(count=300)], options, str(tmp_path / "out"))
     assert counts["dropped"] == {}
-    assert "dates: 300 pairs read" in caplog.text
+    assert "reading 1 corpus" in caplog.messages and "dates: 300 pairs read" in caplog.text
     assert "300 pairs read in" in caplog.text
 
 
