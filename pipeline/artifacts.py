@@ -5,6 +5,7 @@
     ROOT/Transform/3f9a0c1b2d4e/manifest.json               written last, by rename
 
     ROOT/Transform/rerun/3f9a0c1b2d4e/…                     the same artifact, while it is made once more
+    ROOT/Pusher/0c1b2d4e3f9a/refusal.txt                    instead of a manifest: why nothing was made
 
 The folder's name is the first 12 hexadecimal digits of a fingerprint of everything the outputs depend on. Without a
 readable manifest a folder is no artifact: it is never read, and cleared before its component is executed again. Whoever
@@ -32,6 +33,8 @@ from pipeline.locks import shared
 from pipeline.origin import code_hash
 
 MANIFEST = "manifest.json"
+REFUSAL = "refusal.txt"
+"""File that an execution leaves instead of a manifest if it has refused a corpus or a model: why, in one line."""
 RERUN = "rerun"
 """Folder below a component's, of the artifacts that are made once more."""
 ID_LENGTH = 12  # hexadecimal digits: 48 bits, far from colliding among the executions of one root
@@ -176,6 +179,14 @@ def find(root: Path, component: str, artifact_id: str) -> Artifact | None:
     return artifact if artifact is not None and artifact.manifest.component == component else None
 
 
+def refusal(path: Path) -> str | None:
+    """Why an execution in this folder refused what it judged; None if it did not."""
+    try:
+        return (path / REFUSAL).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def find_all(root: Path, component: str) -> list[Artifact]:
     """All complete artifacts of a component, the newest first."""
     folder = root / component
@@ -209,7 +220,8 @@ def prepare(path: Path, keep: bool = False) -> None:
         shutil.rmtree(aside)  # a killed execution was writing there
     if path.is_dir() and not path.is_symlink():
         if keep:
-            (path / MANIFEST).unlink(missing_ok=True)
+            for name in (MANIFEST, REFUSAL):
+                (path / name).unlink(missing_ok=True)
             return
         remove(path)
     elif path.is_symlink() or path.exists():

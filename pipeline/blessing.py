@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipeline import artifacts
 from pipeline.artifacts import Artifact, Manifest
 from pipeline.figures import FIGURES, in_points, shown
+from preprocessing.wording import counted
 from serving.model_card import read_card
 from serving.versions import versions_of
 
@@ -76,7 +77,8 @@ def judge(
     if baseline is None:
         return Verdict(True, f"{score}; there is no other blessed model of this name to compare with")
     if isinstance(baseline, Incomparable):
-        where = f"the last blessed model ({baseline.name}), with which it shares {baseline.shared} test sentences"
+        shared = counted(baseline.shared, "test sentence")
+        where = f"the last blessed model ({baseline.name}), with which it shares {shared}"
         if minimum is None:
             return Verdict(False, f"{score} cannot be compared with {where}; set evaluation.bless_minimum")
         return Verdict(True, f"{score} is at least evaluation.bless_minimum = {minimum:g}; not compared with {where}")
@@ -89,6 +91,25 @@ def judge(
     allowed = worse <= margin + _ROUNDING
     said = "within" if allowed else "by more than"
     return Verdict(allowed, f"{score} is worse than {against}, {said} evaluation.bless_margin = {margin:g}; {chance}")
+
+
+def doubt(metric: str, value: float, minimum: float | None, baseline: Baseline | Incomparable | None) -> str | None:
+    """What to say of a blessed model that can do next to nothing, and was measured against nothing; None of others.
+
+    Args:
+        metric: as of `judge`, like the others.
+        value: see there.
+        minimum: see there.
+        baseline: see there.
+    """
+    points = in_points(metric, value)
+    nil = points < 1.0 if FIGURES[metric].higher_is_better else points > 99.0
+    if not nil or minimum is not None or baseline is not None:
+        return None
+    return (
+        f"the first model is blessed with {FIGURES[metric].label} {shown(metric, value)}, which is next to nothing: "
+        "train longer, or say with evaluation.bless_minimum what is good enough"
+    )
 
 
 _ROUNDING = 1e-9

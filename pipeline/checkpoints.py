@@ -45,10 +45,8 @@ class TrainingState:
     """Logs of the last update that the history keeps of an epoch."""
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     """Figures of each finished epoch."""
-    best: float | None = None
-    """Best figure of the selection; None if none was finite."""
     best_epoch: int = 0
-    """The epoch that had it, from 1."""
+    """The epoch that validation likes best, from 1; 0 if the selection's figure was never finite."""
     since_best: int = 0
     """Epochs after that one."""
     since_plateau: int = 0

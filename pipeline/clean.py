@@ -64,7 +64,7 @@ def clean(
         dry_run: whether everything stays and is only judged.
         used: ids of the artifacts of a configuration, made, begun or not: others are removed, too, but for the ancestry
             of the newest pushed model, and what the model in use was compared with. None: of complete artifacts none is
-            removed, nor of trainings that can go on.
+            removed, nor of refusals and of trainings that can go on.
         servable: folder of the published versions, if there is one.
     """
     verdicts = []
@@ -128,9 +128,10 @@ def _in_servable(servable: Path | None) -> Iterator[_Suspect]:
 
 def _judge_artifact(path: Path, used: Collection[str] | None, kept: Mapping[str, str]) -> tuple[bool, str] | None:
     complete = (path / artifacts.MANIFEST).exists()
-    if complete and (used is None or path.name in used):
+    refused = artifacts.refusal(path) is not None
+    if (complete or refused) and (used is None or path.name in used):
         return None
-    if not complete:
+    if not (complete or refused):
         return _judge_unfinished(path, used, "a run")
     if path.name in kept:
         return False, kept[path.name]

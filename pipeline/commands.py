@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.init_config import add_init_arguments, init
 from pipeline.plan import State, inspect
 from pipeline.quiet import load_tensorflow
+from pipeline.summary import summary
 from preprocessing.errors import RefusedError
 from preprocessing.file_patterns import is_remote
 
@@ -142,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.until is not None:
         for component in build(config):
             if arguments.until in (component.name, component.key):
-                _print_figures(done[component.key])
+                _print_summary(done[component.key])
         return
     page = _write_page(config, [State(key, "up to date", artifact) for key, artifact in done.items()])
     load_tensorflow()
@@ -151,20 +152,16 @@ def _run(arguments: argparse.Namespace) -> None:
     print(final_report(config, done, repeated(arguments), page))
 
 
-def _print_figures(artifact: artifacts.Artifact) -> None:
-    for name, value in status.numbers(artifact.metrics).items():
-        print(f"{name}\t{value}")
-    if "blessed" in artifact.metrics:
-        print(status.blessing(artifact))
-    print(artifact.path)
+def _print_summary(artifact: artifacts.Artifact) -> None:
+    print("\n".join([*summary(artifact.manifest.component, artifact.metrics), str(artifact.path)]))
 
 
 def stage(until: Callable[[Config], str]) -> Callable[[argparse.Namespace], None]:
-    """A command that ends with one component, named by its key: prints its figures, then its folder."""
+    """A command that ends with one component, named by its key: prints what it found, then its folder."""
 
     def execute(arguments: argparse.Namespace) -> None:
         config, done = _execute(arguments, until)
-        _print_figures(done[until(config)])
+        _print_summary(done[until(config)])
 
     return execute
 

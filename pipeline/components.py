@@ -112,10 +112,7 @@ def _example_gen(config: Config, beam_args: Sequence[str]) -> Component:
         parameters["corpora"] = [corpus.model_dump(exclude=set(CORPUS_PATH_KEYS)) for corpus in data.corpora]
     if data.builtin is not None:
         # The corpora are made from the CLDR data in these packages.
-        parameters |= {
-            "builtin": data.builtin,
-            "options": getattr(data, data.builtin).model_dump(),
-        }
+        parameters |= {"builtin": data.builtin, "options": getattr(data, data.builtin).model_dump()}
         packages.append({"dates": "babel", "emoji": "emoji"}[data.builtin])
     return Component(
         name="ExampleGen",
@@ -234,7 +231,7 @@ def _trainer(config: Config, seed: int | None = None) -> Component:
     return Component(
         name="Trainer",
         variant="" if seed is None else f"seed {seed}",
-        version=4,
+        version=5,
         packages=series("tensorflow", "keras"),  # hours of work: what a patch mends is not worth them
         inputs=("Transform",),
         after=("ExampleValidator",),

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
@@ -108,16 +108,23 @@ def _nearest(place: _Place, model: type[BaseModel]) -> str:
         if leaf in section.model_fields:
             return f'it belongs to {KIND_KEY} = "{kind}", here it is "{place.kind}"'
     siblings = list(place.section.model_fields)
-    near = difflib.get_close_matches(leaf, siblings, n=1)
-    if near:
-        return f"did you mean {'.'.join([*path, near[0]])}?"
+    near = _closest(leaf, siblings)
+    if near is not None:
+        return f"did you mean {'.'.join([*path, near])}?"
     by_leaf: dict[str, str] = {}
     for dotted in _keys(model):
         by_leaf.setdefault(dotted.rpartition(".")[2], dotted)
-    near = difflib.get_close_matches(leaf, by_leaf, n=1)
-    if near:
-        return f"did you mean {by_leaf[near[0]]}?"
+    near = _closest(leaf, by_leaf)
+    if near is not None:
+        return f"did you mean {by_leaf[near]}?"
     return f"known keys here: {', '.join(siblings)}"
+
+
+def _closest(key: str, known: Collection[str]) -> str | None:
+    """The most similar key, of those with the same first word if there are any: `max_length` is no `min_length`."""
+    near = difflib.get_close_matches(key, known, n=len(known)) if known else []
+    alike = [other for other in near if other.partition("_")[0] == key.partition("_")[0]]
+    return next(iter(alike or near), None)
 
 
 def _description(place: _Place) -> str:

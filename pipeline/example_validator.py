@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.artifacts import find_all
+from pipeline.summary import summary
 from pipeline.validation_config import ValidationConfig
 from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
 from preprocessing.errors import DataError, RefusedError
@@ -80,9 +81,10 @@ def validate_examples(
     complaint = message(checks, "validation")
     if complaint is not None:
         raise RefusedError(f"{complaint}; all checks: {report}")
-    few = sum(check.verdict == "few" for check in checks)
-    _log.info("%d checks of the corpus passed%s", len(checks), f", {few} for want of cases" if few else "")
-    return {"checks": len(checks), "too_few_cases": few}
+    metrics = {"checks": len(checks), "too_few_cases": sum(check.verdict == "few" for check in checks)}
+    for line in summary("ExampleValidator", metrics):
+        _log.info("%s", line)
+    return metrics
 
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:

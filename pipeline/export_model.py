@@ -14,7 +14,7 @@ from pipeline.evaluate import EVALUATION_FILE
 from pipeline.lineage import for_card, readable
 from pipeline.model_files import build_translator, load_model, vocabulary_hashes
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
-from preprocessing.errors import DataError
+from preprocessing.errors import RefusedError
 from serving.export import export
 from serving.server_files import write_server_files
 from serving.validate import Rung, passed, validate
@@ -108,7 +108,7 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
     """Climb the ladder of `serving.validate`, and write what was found as `validation.json`.
 
     Raises:
-        DataError: a rung broke.
+        RefusedError: a rung broke. What was found is written nevertheless.
     """
     version = newest_version(exporter_dir / config.name)
     rungs = validate(version, user_cache())
@@ -118,7 +118,7 @@ def validate_model(config: Config, exporter_dir: Path, output_dir: Path) -> dict
     write_whole(output_dir / VALIDATION_FILE, json.dumps(report, indent=2) + "\n")
     if not passed(rungs):
         finding = next(finding for rung in rungs for finding in rung.findings)
-        raise DataError(f"{version}: {finding}")
+        raise RefusedError(f"{version}: {finding}")
     return {"passed": sum(rung.passed is True for rung in rungs), "rungs": len(rungs)}
 
 

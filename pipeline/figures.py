@@ -43,6 +43,11 @@ _UNITS = ((1.0, "s", 99.5), (60.0, "min", 99.5), (3_600.0, "h", 47.5), (86_400.0
 """Seconds of a unit of time, its name, and so many of it are said in the next one."""
 
 
+def order(name: str, figures: Mapping[str, float]) -> tuple[float, float]:
+    """What models are sorted by, the best first: a figure, and the perplexity among those that are equal in it."""
+    return (-figures[name] if FIGURES[name].higher_is_better else figures[name]), figures["perplexity"]
+
+
 def shown(name: str, value: float) -> str:
     """The value of a figure as people write it, such as `19.34` or `22.10 %`."""
     figure = FIGURES[name]

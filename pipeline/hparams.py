@@ -1,4 +1,7 @@
-"""The table and the plots of TensorBoard's HParams tab: of all trainings under a folder, or of one sweep."""
+"""The table and the plots of TensorBoard's HParams tab: of all trainings under a folder, or of one sweep.
+
+A figure has the same tag in a sweep and in a training's own logs, so that one table has both, as below `runs/NAME`.
+"""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -45,15 +48,20 @@ def write_hparams(directory: Path, sessions: Sequence[Session]) -> None:
                 tf.summary.scalar(name, value)
 
 
-def write_session(directory: Path, sections: Mapping[str, Any]) -> None:
-    """Say with which values a training was done; its figures are the curves in the folders below.
+def write_session(directory: Path, sections: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+    """Say with which values a training is done and, once it is, with what result; the curves are in folders below.
 
     Args:
-        directory: gets an event file.
+        directory: gets an event file, in the place of what was said before.
         sections: nested values.
+        figures: those of the weights that are kept, by name; none before.
     """
+    for path in directory.glob("events.*"):
+        path.unlink()
     with _writer(directory).as_default(step=0):
         hp.hparams({key: _plain(value) for key, value in flat(sections)})
+        for name, value in figures.items():
+            tf.summary.scalar(name, value)
 
 
 def _writer(directory: Path) -> Any:

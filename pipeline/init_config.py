@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import tomli_w
 
 from pipeline.errors import UsageError
-from pipeline.recommend import Choice, Sections, recommend
+from pipeline.recommend import Choice, Sections, caution, recommend
 from preprocessing.survey import SideSurvey, Survey, survey
+from preprocessing.wording import counted
 
 _WIDTH = 100
 
@@ -27,7 +28,7 @@ def add_init_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def init(arguments: argparse.Namespace) -> None:
-    """Prints the configuration; a summary in two lines and the next command go to the log.
+    """Prints the configuration; a summary in two lines, what is to be feared and the next command go to the log.
 
     Raises:
         UsageError: Neither one file nor two are named.
@@ -51,12 +52,15 @@ def init(arguments: argparse.Namespace) -> None:
         training["epochs"],
         training["batch_size"],
     )
+    warning = caution(found.pairs)
+    if warning is not None:
+        _log.warning("%s", warning)
     _log.info("next, if this goes to my.toml: heliograph run my.toml")
 
 
 def summary(found: Survey) -> str:
     """The corpus in one line."""
-    return f"{found.pairs:,} pairs; source: {_side(found.source)}; target: {_side(found.target)}"
+    return f"{counted(found.pairs, 'pair')}; source: {_side(found.source)}; target: {_side(found.target)}"
 
 
 def _side(side: SideSurvey) -> str:
@@ -75,7 +79,8 @@ def toml(files: Sequence[str], found: Survey, sections: Sections) -> str:
         "documented in pipeline/*config.py; what is left out has its default."
     )
     sections = {"data": [*paths, *sections["data"]]} | {name: part for name, part in sections.items() if name != "data"}
-    blocks = [_comment(head)]
+    warning = caution(found.pairs)
+    blocks = [_comment(head), *([_comment(f"{warning}.")] if warning is not None else [])]
     for name, choices in sections.items():
         lines = [f"[{name}]", *(line for choice in choices for line in _lines(choice))]
         if name == "training":

@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.lineage import Node
 from pipeline.lineage_tree import tree
 from pipeline.plan import inspect, lines
+from preprocessing.wording import counted
 
 _CONFIG_FILE = "config.toml"
 """What a run writes into its root."""
@@ -115,9 +116,14 @@ def _told(verdicts: list[Verdict], root: Path, dry_run: bool) -> list[str]:
     rows = []
     for verdict in verdicts:
         where = verdict.path.relative_to(root) if verdict.path.is_relative_to(root) else verdict.path
-        rows.append(f"{action if verdict.removed else 'kept'}  {where}  {verdict.bytes:,} bytes: {verdict.why}")
+        rows.append(
+            f"{action if verdict.removed else 'kept'}  {where}  {counted(verdict.bytes, 'byte')}: {verdict.why}"
+        )
     removed = [verdict.bytes for verdict in verdicts if verdict.removed]
-    return [*rows, f"{action} {len(removed)} files and folders, {sum(removed):,} bytes"]
+    return [
+        *rows,
+        f"{action} {counted(len(removed), 'file or folder', 'files and folders')}, {counted(sum(removed), 'byte')}",
+    ]
 
 
 LINEAGE_COMMANDS = {

@@ -1,12 +1,13 @@
 """The ModelValidator: whether the model is good enough to be published, next to the last one that was."""
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import write_whole
-from pipeline.blessing import Baseline, Incomparable, judge
+from pipeline.blessing import Baseline, Incomparable, doubt, judge
 from pipeline.config import Config
 from pipeline.metrics import score
 from pipeline.scores import Score
@@ -14,6 +15,8 @@ from pipeline.significance import compare
 from pipeline.translations import TRANSLATIONS_FILE, Translation, read_translations
 
 BLESSING_FILE = "blessing.json"
+
+_log = logging.getLogger("heliograph.evaluate")
 
 
 def bless_model(config: Config, evaluator_dir: Path, baseline_dir: Path | None, output_dir: Path) -> dict[str, Any]:
@@ -52,6 +55,9 @@ def bless_model(config: Config, evaluator_dir: Path, baseline_dir: Path | None, 
             values = {"candidate_value": candidate.value, "baseline_value": other.value, "compared_on": len(shared)}
             found |= {"baseline": baseline_dir.name, **values, **comparison._asdict()}
     verdict = judge(metric, found["value"], evaluation.bless_margin, evaluation.bless_minimum, baseline)
+    warning = doubt(metric, found["value"], evaluation.bless_minimum, baseline)
+    if warning is not None:
+        _log.warning("%s", warning)
     write_whole(output_dir / BLESSING_FILE, json.dumps({"blessed": verdict.blessed}) + "\n")
     return {**verdict._asdict(), **found}
 

@@ -15,8 +15,9 @@ from pipeline.changes import file_changes, value_changes
 from pipeline.component import Component, identify
 from pipeline.locks import tried
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 
-Standing = Literal["up to date", "source missing", "outdated", "missing"]
+Standing = Literal["up to date", "source missing", "outdated", "missing", "refused"]
 
 _MOST = 4
 """Reasons that are told of one component."""
@@ -31,7 +32,7 @@ class State:
     artifact: Artifact | None
     """The artifact that is up to date; if there is none, the newest of the component, if any. `source missing`: the
     files from outside are gone, and this is the newest artifact with the same parameters, which serves as up to date.
-    """
+    `refused`: none, for its execution refused the corpus or the model that it judged, and will again."""
     reason: str = ""
     """Why it is not up to date."""
     ids: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ def _intention(state: State) -> str:
         return f"runs if the output of {' or '.join(state.awaits)} changes"
     if state.artifact is not None and state.state in ("up to date", "source missing"):
         return f"{state.state} ({state.artifact.id})"
-    return f"runs: {state.reason}"
+    return f"runs: refused before: {state.reason}" if state.state == "refused" else f"runs: {state.reason}"
 
 
 def _inspect(
@@ -109,6 +110,9 @@ def _inspect(
         artifact = up_to_date(component, root, artifact_id)
         if artifact is not None and not rerun:
             return State(component.key, "up to date", artifact, ids=ids)
+        refusal = artifacts.refusal(folder)
+        if refusal is not None and not rerun:
+            return State(component.key, "refused", None, refusal, ids)
     reason = "asked for" if rerun else _reason(component, others, inputs, files, folder)
     return State(component.key, standing, newest, reason, ids)
 
@@ -185,7 +189,7 @@ def _reason(
         candidates = [_differences(component, item, inputs, files) for item in others]
         reasons = min(candidates, key=len) if component.variant else candidates[0]
     if len(reasons) > _MOST:
-        reasons = [*reasons[:_MOST], f"{len(reasons) - _MOST} more changes"]
+        reasons = [*reasons[:_MOST], counted(len(reasons) - _MOST, "more change")]
     if folder is not None and folder.is_dir():
         with tried(folder.with_name(f"{folder.name}.lock"), make=False) as free:
             if not free:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.data_config import CorpusConfig, DataConfig
 from pipeline.data_files import cache_folder, locate, named_patterns
 from pipeline.quiet import filtered_stderr
 from pipeline.staging import staged
+from pipeline.summary import summary
 from pipeline.text_config import TextSection
 from preprocessing.beam_run import pipeline_options
 from preprocessing.corpora import FilePairs, PairSource, Split, Tsv
@@ -136,12 +137,7 @@ def transform(config: Config, examples: Path, output: Path, beam_args: Sequence[
     )
     with filtered_stderr(), staged(beam_args, output, examples) as (written, read):
         counts: dict[str, Any] = dict(run_transform(read, written, options, beam_args))
-    sizes = [counts[f"{side}_vocabulary_size"] for side in SIDES]
-    encoded = sum(count for name, count in counts.items() if name.startswith("records_written_"))
-    _log.info(
-        "%s tokens counted; vocabularies of %s and %s; %s pairs encoded",
-        *(f"{count:,}" for count in (counts["tokens_counted"], *sizes, encoded)),
-    )
+    _tell("Transform", counts)
     return counts
 
 
@@ -150,12 +146,7 @@ def shortlist(candidates: int, frequent: int, records: Path, output: Path, beam_
     options = ShortlistOptions(candidates=candidates, frequent=frequent)
     with staged(beam_args, output, records) as (written, read):
         found: dict[str, Any] = dict(run_shortlist(read, written, options, beam_args))
-    if found:
-        _log.info(
-            "shortlists of %.0f tokens hold %.1f %% of the validation split's target tokens",
-            found["shortlist_tokens"],
-            100 * found["covered"],
-        )
+    _tell("ShortlistGen", found)
     return found
 
 
@@ -179,10 +170,10 @@ def statistics(examples: Path, records: Path, output: Path, beam_args: Sequence[
     for side in SIDES:
         metrics[f"train_{side}_tokens"] = described["splits"]["train"][side]["length"]["mean"]
         metrics[f"test_{side}_unknown"] = described["splits"]["test"][side]["unknown_rate"]
-        _log.info(
-            "%s: %.1f tokens a sentence, %.2f %% of the test tokens unknown",
-            side,
-            metrics[f"train_{side}_tokens"],
-            100 * metrics[f"test_{side}_unknown"],
-        )
+    _tell("StatisticsGen", metrics)
     return metrics
+
+
+def _tell(component: str, metrics: Mapping[str, Any]) -> None:
+    for line in summary(component, metrics):
+        _log.info("%s", line)

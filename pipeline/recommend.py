@@ -8,12 +8,13 @@ import math
 from typing import Any, Literal, NamedTuple
 
 from preprocessing.survey import SideSurvey, Survey
+from preprocessing.wording import counted
 
 _SHORT = 20  # characters in the mean: words, names, dates rather than sentences
 _CLOSED = 300  # distinct tokens of a side that is written in symbols
 _EXHAUSTED = 50  # running tokens for each distinct one: no new ones are to come, unlike words of a small corpus
 _MANY_CHARACTERS = 1_000
-_FEW, _SOME, _MANY = 10_000, 100_000, 1_000_000  # pairs
+_TOO_FEW, _FEW, _SOME, _MANY = 1_000, 10_000, 100_000, 1_000_000  # pairs
 
 Unit = Literal["symbols", "character", "bpe"]
 
@@ -71,6 +72,16 @@ def recommend(survey: Survey) -> Sections:
     return {name: choices for name, choices in sections.items() if choices}
 
 
+def caution(pairs: int) -> str | None:
+    """What to say of a corpus that is too small to learn a language from; None of others."""
+    if pairs >= _TOO_FEW:
+        return None
+    return (
+        f"{counted(pairs, 'pair')} can only be learned by heart: what the model has not seen it will hardly translate. "
+        "Useful models begin at some thousand pairs"
+    )
+
+
 def unit_of(side: SideSurvey) -> Unit:
     """What a token is: a symbol of a closed inventory, a character of a short text, or a subword."""
     exhausted = side.running_words >= _EXHAUSTED * side.distinct_words
@@ -90,7 +101,11 @@ def _held_out(pairs: int) -> float:
 def _fractions(pairs: int) -> list[Choice]:
     share = _held_out(pairs)
     return [
-        Choice("validation_fraction", share, f"about {share * pairs:,.0f} pairs, chosen by a hash of the source"),
+        Choice(
+            "validation_fraction",
+            share,
+            f"about {counted(round(share * pairs), 'pair')}, chosen by a hash of the source",
+        ),
         Choice("test_fraction", share),
     ]
 
@@ -114,7 +129,7 @@ def _text(side: SideSurvey, unit: Unit, pairs: int) -> list[Choice]:
     size = max(size, 1_000 * math.ceil(2 * side.distinct_characters / 1_000))
     choices = [
         Choice("unit", "bpe", "subwords, so no word is unknown"),
-        Choice(_SIZE, size, f"{pairs:,} pairs; presets of 29,000 have 4,000 to 6,000"),
+        Choice(_SIZE, size, f"{counted(pairs, 'pair')}; presets of 29,000 have 4,000 to 6,000"),
         Choice("min_count", 1),
     ]
     if pairs >= 2 * _SOME:
@@ -201,7 +216,7 @@ def _string_model(pairs: int, joint: bool) -> list[Choice]:
     why = (
         "short strings: the network of g2p-cmudict, measured: 24.8 % word error rate with 99,000 training words"
         if large
-        else f"short strings, {pairs:,} pairs: about half the size of g2p-cmudict (99,000 words); not measured here"
+        else f"short strings, {counted(pairs, 'pair')}: about half the size of g2p-cmudict (99,000 words); not measured"
     )
     hidden = 384 if large else 192
     return [
@@ -241,7 +256,7 @@ def _training(pairs: int, units: tuple[Unit, Unit], sentences: bool) -> list[Cho
         Choice("epochs", epochs, f"about {planned:,} updates ({known})"),
         Choice("batch_size", batch, "sentence pairs; less if memory is short"),
         Choice("learning_rate", rate),
-        Choice("warmup_steps", planned // (8 if transformer else 20)),
+        Choice("warmup_steps", 0.125 if transformer else 0.05, "a share of the updates, whatever epochs is set to"),
         Choice("decay", "cosine", "to 0 at the last update"),
         Choice("label_smoothing", 0.1),
         Choice("ema_momentum", 0.995 if planned >= 2_000 else 0.98, "averaged weights"),

@@ -15,8 +15,9 @@ from pipeline.config import Config
 from pipeline.evaluate import EVALUATION_FILE
 from pipeline.figures import FIGURES, TRAITS, shown
 from pipeline.pusher import published_in
-from pipeline.status import blessing
+from pipeline.summary import summary
 from pipeline.translations import TRANSLATIONS_FILE, read_translations, spread
+from preprocessing.wording import counted
 from serving.versions import newest_version
 
 _FED = {
@@ -55,7 +56,7 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
     sections = [
         _scores(config, evaluation),
         _slices(config, evaluation),
-        blessing(artifacts["ModelValidator"]),
+        "\n".join(summary("ModelValidator", artifacts["ModelValidator"].metrics)),
         _samples(artifacts["Evaluator"].path / TRANSLATIONS_FILE, config.evaluation.samples),
         "\n".join(f"{name:<11}  {_short(path)}{newer * (name == 'Published')}" for name, path in places.items()),
         _next_commands(config, artifacts, arguments, _short(logs)),
@@ -66,7 +67,9 @@ def final_report(config: Config, artifacts: Mapping[str, Artifact], arguments: S
 def _scores(config: Config, evaluation: Mapping[str, Any]) -> str:
     figures, tracks, signatures = evaluation["figures"], evaluation["tracks"], evaluation["signatures"]
     sentences, references = figures["sentences"], figures["references"]
-    held_out = f"{sentences:,} held-out sources" + (f", {references:,} references" if references > sentences else "")
+    held_out = counted(sentences, "held-out source") + (
+        f", {references:,} references" if references > sentences else ""
+    )
     lines = [f"{config.name}: {held_out}; beam {evaluation['beam_size']}, in brackets greedy", ""]
     for name in filter(figures.__contains__, FIGURES):
         value = shown(name, figures[name])

@@ -24,6 +24,7 @@ from pipeline.component import Component, identify, needed
 from pipeline.interrupts import interruptible
 from pipeline.locks import exclusive, unread
 from pipeline.plan import all_inputs, inspect, lines, up_to_date
+from preprocessing.errors import RefusedError
 
 _log = logging.getLogger("heliograph")
 
@@ -145,8 +146,12 @@ class _Execution:
         _log.info("%s  running…", self.label)
         artifacts.prepare(path, keep=component.resumes_from is not None)
         started, clock = datetime.now(UTC), time.monotonic()
-        with interruptible():
-            metrics = component.execute({name: artifact.path for name, artifact in self.inputs.items()}, path)
+        try:
+            with interruptible():
+                metrics = component.execute({name: artifact.path for name, artifact in self.inputs.items()}, path)
+        except RefusedError as error:
+            artifacts.write_whole(path / artifacts.REFUSAL, f"{error}\n")
+            raise
         artifact = artifacts.publish(
             path,
             component=component.name,

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.figures import FIGURES, duration, shown
+from pipeline.figures import duration
 from pipeline.plan import State
+from pipeline.summary import figures, summary
+from preprocessing.wording import counted
 
 _HEADER = ("component", "state", "id", "age", "from", "metrics")
 _SHOWN_METRICS = 4
@@ -31,7 +33,7 @@ def reasons(states: Sequence[State]) -> list[str]:
     return [
         f"{state.component} {state.state}: {state.reason}"
         for state in states
-        if state.artifact is not None and state.reason and not state.awaits
+        if state.state == "refused" or (state.artifact is not None and state.reason and not state.awaits)
     ]
 
 
@@ -41,9 +43,8 @@ def headline(states: Sequence[State]) -> str | None:
     if state is None or state.artifact is None:
         return None
     metrics = state.artifact.metrics
-    figures = ", ".join(f"{FIGURES[name].label} {shown(name, metrics[name])}" for name in FIGURES if name in metrics)
     outdated = "" if state.state == "up to date" else f" ({state.state})"
-    return f"test split{outdated}, {metrics['sentences']:,} sources: {figures}"
+    return f"test split{outdated}, {counted(metrics['sentences'], 'source')}: {figures(metrics)}"
 
 
 def verdict(states: Sequence[State]) -> str | None:
@@ -52,12 +53,7 @@ def verdict(states: Sequence[State]) -> str | None:
     if state is None or state.artifact is None:
         return None
     outdated = "" if state.state == "up to date" else f" ({state.state})"
-    return blessing(state.artifact) + outdated
-
-
-def blessing(validator: Artifact) -> str:
-    """The verdict that is the ModelValidator's artifact, for a person."""
-    return f"{'blessed' if validator.metrics['blessed'] else 'not blessed'}: {validator.metrics['reason']}"
+    return "\n".join(summary("ModelValidator", state.artifact.metrics)) + outdated
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pipeline.artifacts import Artifact, plain
 from pipeline.component import needed
 from pipeline.components import build, model_key
 from pipeline.config import Config
-from pipeline.figures import FIGURES, shown
+from pipeline.figures import FIGURES, order, shown
 from pipeline.grid import ALWAYS, Trial
 from pipeline.interrupts import deferred
 from pipeline.plan import inspect
@@ -112,9 +112,9 @@ def _train(arguments: Sequence[str]) -> str:
 
 
 def ranked(results: Sequence[Result], by: str) -> list[Result]:
-    """The best first; what failed last."""
+    """The best first, of those that are equal the one of the better perplexity; what failed last."""
     done = [result for result in results if result.trainer is not None]
-    done.sort(key=lambda result: result.figure(by), reverse=FIGURES[by].higher_is_better)
+    done.sort(key=lambda result: order(by, {name: result.figure(name) for name in (by, "perplexity")}))
     return [*done, *(result for result in results if result.trainer is None)]
 
 

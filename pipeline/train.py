@@ -27,9 +27,10 @@ from pipeline.input_data import Batching, batches, count_batches, texts
 from pipeline.model_files import build_model, build_translator, sampled_encoders, save_model
 from pipeline.projector import write_projector
 from pipeline.training_config import TrainingConfig
-from pipeline.training_loop import DivergedError, Plan, fit
+from pipeline.training_loop import DivergedError, Plan, best_figures, fit
 from pipeline.validation import Validation
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 
 log = logging.getLogger("heliograph.train")
 
@@ -64,10 +65,12 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         if empty:
             raise DataError(f"{transform_dir}: expected sentence pairs in the {split} split, got none; give more data")
 
-    if training.decay == "cosine" and training.warmup_steps >= training.epochs * steps:
+    total = training.epochs * steps
+    warmup = training.warmup_updates(total)
+    if training.decay == "cosine" and warmup >= total:
         raise DataError(
-            f"training.warmup_steps: expected less than the {training.epochs * steps:,} updates of this training, "
-            f"got {training.warmup_steps:,}"
+            f"training.warmup_steps: expected less than the {total:,} updates of this training, got {warmup:,}; "
+            "below 1 it is a share of them, such as 0.1"
         )
     strategy = devices.choose_strategy()
     with strategy.scope():
@@ -75,8 +78,8 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         rate = LearningRate(
             peak=training.learning_rate,
             decay=training.decay,
-            warmup_steps=training.warmup_steps,
-            total_steps=training.epochs * steps,
+            warmup_steps=warmup,
+            total_steps=total,
         )
         model.compile(
             FusedAdam(rate, ema_momentum=training.ema_momentum or None, beta_2=training.beta_2),
@@ -86,7 +89,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
             micro_batches=training.micro_batches,
             label_smoothing=training.label_smoothing,
         )
-    log.info("%s parameters, %s batches an epoch", f"{model.count_params():,}", f"{steps:,}")
+    log.info("%s, %s an epoch", counted(model.count_params(), "weight"), counted(steps, "batch", "batches"))
     for line in devices.report_kernels(model.kernels(), strategy.num_replicas_in_sync):
         log.info("%s", line)
 
@@ -109,9 +112,10 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
         return devices.batches(strategy, transform_dir, batching, training.seed, epoch, first, sampled)
 
     updates = devices.Updates(strategy, model, data(0, 0).element_spec)
+    sections = {"model": config.model.model_dump(), "training": training.model_dump()}
     if state.update == 0:
         board.show_graph(updates.graph)
-        write_session(output_dir / LOGS, {"model": config.model.model_dump(), "training": training.model_dump()})
+        write_session(output_dir / LOGS, sections, {})
     work = _Work(training, model, rate, variables, data, updates, validation, board, checkpoints)
     plan = Plan(
         epochs=training.epochs,
@@ -131,6 +135,7 @@ def train(config: Config, transform_dir: Path, output_dir: Path) -> dict[str, fl
     finally:
         board.close()
     figures, weights = _best_weights(training, plan, checkpoints, validation, state)
+    write_session(output_dir / LOGS, sections, {name: value for name, value in figures.items() if name in FIGURES})
     plain = build_model(config, transform_dir)  # computes in float32, knows no strategy, needs no GPU
     plain.set_weights(weights)
     save_model(plain, output_dir, transform_dir)
@@ -184,7 +189,8 @@ def _best_weights(
     training: TrainingConfig, plan: Plan, checkpoints: Checkpoints, validation: Validation, state: TrainingState
 ) -> tuple[dict[str, float], list[np.ndarray]]:
     """The best epoch's figures and weights, or those of the average of the last checkpoints if it is better."""
-    if state.best is None:
+    kept = best_figures(state)
+    if kept is None:
         raise DataError(
             f"validation {training.selection} was never finite: training diverged; "
             "lower training.learning_rate or training.clip_norm"
@@ -196,7 +202,6 @@ def _best_weights(
             f"{checkpoints.best_file(state.best_epoch)}: expected the best epoch's weights, got none; "
             f"delete {checkpoints.directory} and train again"
         ) from error
-    kept = {name.removeprefix("val_"): v[state.best_epoch - 1] for name, v in state.history.items() if "val_" in name}
     averaged = 0
     if training.average_checkpoints > 1:
         ends = checkpoints.ends_of_epochs()[-training.average_checkpoints :]
@@ -205,15 +210,14 @@ def _best_weights(
             np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) for arrays in zip(*parts, strict=True)
         ]
         figures = validation.of(mean)
-        value, best = figures[training.selection], kept[training.selection]
-        better = plan.better(value, best)
+        better = plan.better(figures, kept)
         log.info(
             "average of the last %d epochs: validation %s %s, that of epoch %d %s; keeping the %s",
             len(ends),
             FIGURES[training.selection].label,
-            shown(training.selection, value),
+            shown(training.selection, figures[training.selection]),
             state.best_epoch,
-            shown(training.selection, best),
+            shown(training.selection, kept[training.selection]),
             "average" if better else "epoch",
         )
         if better:

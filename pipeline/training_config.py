@@ -48,8 +48,9 @@ class TrainingConfig(Section):
     """Adam's step size, at its highest."""
     beta_2: float = Field(default=0.999, ge=0.0, lt=1.0)
     """Decay of Adam's mean of squared gradients; Transformers are usually trained with 0.98."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Updates in which the learning rate rises linearly to `learning_rate`."""
+    warmup_steps: float = Field(default=0, ge=0.0)
+    """Updates in which the learning rate rises linearly to `learning_rate`; below 1, their share of the training's, so
+    that it goes along with `epochs`."""
     decay: Literal["constant", "inverse_sqrt", "cosine", "plateau"] = "constant"
     """How the learning rate moves after the warm-up: constant; with the inverse square root of the updates; along a
     half cosine to 0 at the last update; or times `plateau_factor` whenever `selection` has not improved for
@@ -69,7 +70,8 @@ class TrainingConfig(Section):
     """Schedule and coins of stochastic teacher forcing."""
     selection: Literal["perplexity", "free_running_perplexity", Metric] = "perplexity"
     """Validation figure whose best value picks the epoch that is kept: a perplexity, or a score of greedy translations
-    as in `evaluation.metrics`, which takes a search after each epoch."""
+    as in `evaluation.metrics`, which takes a search after each epoch. Of epochs that are equal in it, the one of the
+    better perplexity is kept."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better `selection` after which training stops early; 0 = never."""
     ema_momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -91,12 +93,25 @@ class TrainingConfig(Section):
     """Whether operations are chosen so that a repetition on the same machine gives the same weights. On a GPU that is
     slow: TensorFlow then computes some of them on the host."""
 
+    def warmup_updates(self, total: int) -> int:
+        """The length of the warm-up in a training of `total` updates."""
+        if self.warmup_steps >= 1:
+            return int(self.warmup_steps)
+        return max(int(self.warmup_steps * total), int(self.decay == "inverse_sqrt"))
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _check_warmup(cls, steps: float) -> float:
+        if steps >= 1 and steps != int(steps):
+            raise ValueError(f"expected a whole number of updates, or a share of them below 1, got {steps}")
+        return steps if 0 < steps < 1 else int(steps)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.batch_unit == "tokens" and not self.bucket_by_length:
             raise ValueError('bucket_by_length: expected true with batch_unit = "tokens", got false')
         if self.decay == "inverse_sqrt" and self.warmup_steps == 0:
-            raise ValueError('warmup_steps: expected at least 1 with decay = "inverse_sqrt", got 0')
+            raise ValueError('warmup_steps: expected more than 0 with decay = "inverse_sqrt", got 0')
         if self.average_checkpoints > self.keep_checkpoints:
             raise ValueError(
                 f"keep_checkpoints: expected at least average_checkpoints ({self.average_checkpoints}), "

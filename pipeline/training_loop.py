@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.checkpoints import TrainingState
-from pipeline.figures import FIGURES
+from pipeline.figures import order
 from pipeline.interrupts import deferred
 from preprocessing.errors import DataError
 
@@ -36,7 +36,8 @@ class Plan:
     batches: int
     """Batches in an epoch."""
     selection: str
-    """Validation figure that tells whether an epoch is better, a name of `FIGURES`."""
+    """Validation figure that tells whether an epoch is better, a name of `FIGURES`; where it is equal, the perplexity
+    does."""
     patience: int = 0
     """Epochs without a better figure after which training stops; 0 = never."""
     plateau_patience: int = 0
@@ -50,11 +51,11 @@ class Plan:
         """Whether no epoch is left, or training stops early."""
         return state.epoch >= self.epochs or 0 < self.patience <= state.since_best
 
-    def better(self, value: float, best: float | None) -> bool:
-        """Whether a figure is finite and better than the best one before."""
-        if not math.isfinite(value):
+    def better(self, figures: Mapping[str, float], best: Mapping[str, float] | None) -> bool:
+        """Whether validation figures are finite and better than the best ones before."""
+        if not math.isfinite(figures[self.selection]):
             return False
-        return best is None or (value > best if FIGURES[self.selection].higher_is_better else value < best)
+        return best is None or order(self.selection, figures) < order(self.selection, best)
 
 
 class Work(Protocol):
@@ -67,7 +68,7 @@ class Work(Protocol):
         """One update; its logs: `loss` in nats a token, `tokens`, `gradient_norm` and those of `RECORDED`, at least."""
 
     def validate(self) -> Mapping[str, float]:
-        """The validation figures of the weights as they are."""
+        """The validation figures of the weights as they are: the selection and `perplexity`, at least."""
 
     def lower_rate(self) -> None:
         """Lower the learning rate, because of a plateau."""
@@ -150,15 +151,15 @@ def _perplexity(state: TrainingState) -> float:
 
 
 def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Observer, ...]) -> None:
-    figures = {f"val_{name}": value for name, value in work.validate().items()}
-    logs = {"perplexity": _perplexity(state), **state.last, **figures}
+    figures = work.validate()
+    better = plan.better(figures, best_figures(state))
+    logs = {"perplexity": _perplexity(state), **state.last, **{f"val_{name}": v for name, v in figures.items()}}
     for name, value in logs.items():
         state.history.setdefault(name, []).append(value)
     state.epoch += 1
     state.batch, state.nll, state.tokens = 0, 0.0, 0.0
-    value = figures[f"val_{plan.selection}"]
-    if plan.better(value, state.best):
-        state.best, state.best_epoch, state.since_best, state.since_plateau = value, state.epoch, 0, 0
+    if better:
+        state.best_epoch, state.since_best, state.since_plateau = state.epoch, 0, 0
         work.save_best(state.epoch)
     else:
         state.since_best += 1
@@ -170,6 +171,14 @@ def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Ob
         observer.on_epoch(state, logs)
     if state.epoch < plan.epochs and plan.finished(state):
         log.info("stopping early: validation %s is not better since epoch %d", plan.selection, state.best_epoch)
+
+
+def best_figures(state: TrainingState) -> dict[str, float] | None:
+    """The validation figures of the best epoch; None if there is none yet."""
+    if state.best_epoch == 0:
+        return None
+    found = {name.removeprefix("val_"): values for name, values in state.history.items() if name.startswith("val_")}
+    return {name: values[state.best_epoch - 1] for name, values in found.items()}
 
 
 def _answer(came: bool, state: TrainingState, path: Path, plan: Plan) -> None:

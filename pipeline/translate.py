@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.model_files import build_translator, load_model
 from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 from serving.client import Client, ClientOptions, EndpointError
 from serving.translator import Translator
 from serving.versions import newest_version
@@ -142,9 +143,13 @@ def translate_lines(
         sink.flush()
         truncated += int(np.sum(answer["truncated"])) if "truncated" in answer else 0
     if truncated:
-        log.warning("%d lines were longer than the model reads; only their beginning was translated", truncated)
+        log.warning(
+            "%s longer than the model reads: only the beginning was translated; split what is longer, or export with a "
+            "larger search.max_tokens",
+            counted(truncated, "line"),
+        )
     if broken:
-        log.warning("%d lines held invalid UTF-8; the broken bytes were read as U+FFFD", broken)
+        log.warning("%s with invalid UTF-8: the broken bytes were read as U+FFFD", counted(broken, "line"))
 
 
 def _best(signatures: Mapping[str, Signature]) -> Signature:
@@ -156,7 +161,9 @@ def _best(signatures: Mapping[str, Signature]) -> Signature:
 
 def _check_n_best(wanted: int, offered: int) -> None:
     if wanted > offered:
-        raise UsageError(f"--n-best: the SavedModel was exported with {offered} translations per text, got {wanted}")
+        raise UsageError(
+            f"--n-best: the SavedModel was exported with {counted(offered, 'translation')} per text, got {wanted}"
+        )
 
 
 def _batches(source: BinaryIO, size: int) -> Iterator[list[bytes]]:

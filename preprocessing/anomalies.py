@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from preprocessing.drift import distances
+from preprocessing.wording import counted
 
 FEW = 10
 """Cases of which a share tells too little; with a limit of 0 every case counts."""
@@ -219,7 +220,7 @@ _TOLD = {
 def _told(check: Check, section: str) -> str:
     key = f"{section}.{check.key}"
     if check.check == "pairs":
-        return f"{check.split} has {check.value:,} pairs ({key} asks for {check.limit:,})"
+        return f"{check.split} has {counted(int(check.value), 'pair')} ({key} asks for {check.limit:,})"
     if check.check == "length_correlation":
         return (
             f"the lengths of source and target in {check.split} correlate by {check.value:.2f} only ({key} asks for "

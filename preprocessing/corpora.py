@@ -15,6 +15,7 @@ from preprocessing.file_patterns import matching_files, paired_files
 from preprocessing.filters import Reason
 from preprocessing.line_blocks import LineRange, read_range
 from preprocessing.lines import Line
+from preprocessing.wording import counted
 
 Split = Literal["train", "validation", "test"]
 
@@ -145,7 +146,7 @@ class FilePairShard:
         sources, targets = lines
         if sources != targets:
             raise DataError(
-                f"{self.name} has {sources} lines but {self.target} has {targets};"
+                f"{self.name} has {counted(sources, 'line')} but {self.target} has {targets};"
                 " a pair of files needs the same number of lines, line N translating line N"
             )
         if self.alone and not sources:

@@ -34,6 +34,7 @@ from preprocessing.file_patterns import list_folder
 from preprocessing.grouping import SortIntoBuckets
 from preprocessing.records import write_records
 from preprocessing.sorted_runs import Entry, Segment, merge
+from preprocessing.wording import counted
 
 TRAIN = "train"
 
@@ -132,9 +133,8 @@ def record_files(directory: str, split: str) -> list[str]:
         raise DataError(f"{directory}: expected records of split {split!r} ({split}-*.tfrecord.gz), found none")
     count = int(found[0].removesuffix(".tfrecord.gz")[-5:])
     if found != [shard_name(split, index, count) for index in range(count)]:
-        raise DataError(
-            f"{directory}: expected {count} shards of split {split!r}, found {', '.join(found)}; write them again"
-        )
+        expected = f"{counted(count, 'shard')} of split {split!r}"
+        raise DataError(f"{directory}: expected {expected}, found {', '.join(found)}; write them again")
     return [os.path.join(directory, name) for name in found]
 
 

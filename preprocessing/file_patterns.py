@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from preprocessing.errors import DataError
+from preprocessing.wording import counted
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
@@ -117,8 +118,8 @@ def paired_files(source: str, target: str) -> list[tuple[str, str]]:
     for pattern, found in ((source, sources), (target, targets)):
         if found == [pattern]:  # a single file, be its name like a pattern or not
             raise DataError(
-                f"{source} matches {len(sources)} files but {target} matches {len(targets)}; both sides of a pair need "
-                "the same number of files, paired by name"
+                f"{source} matches {counted(len(sources), 'file')} but {target} matches {len(targets)}; both sides of "
+                "a pair need the same number of files, paired by name"
             )
     as_one = len(_WILDCARDS.findall(source)) != len(_WILDCARDS.findall(target))
     by_name = [

@@ -36,6 +36,7 @@ from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
 from preprocessing.reading import PAIRS, Listed, Pair, PairCoder, ReadPairs, list_shards
 from preprocessing.splits import settle, split_by_hash
 from preprocessing.text import TextConfig
+from preprocessing.wording import counted
 
 COUNTS_FILE = "counts.json"
 
@@ -115,7 +116,7 @@ def generate_examples(
     except OSError as error:
         raise DataError(f"{output_dir}: cannot be written ({error}); choose another folder or free it") from error
     try:
-        _LOGGER.info("reading %d corpora", len(sources))
+        _LOGGER.info("reading %s", counted(len(sources), "corpus", "corpora"))
         shards = list_shards(sources)
         with shuffle_folder(aside) as folder:
             run(lambda pipeline: _build(pipeline, shards, needed, options, aside, folder), beam_args)
@@ -221,7 +222,8 @@ def _move_files(from_dir: str, to_dir: str) -> None:
 
 
 def _report(counts: dict[str, Any], seconds: float) -> None:
-    kept = ", ".join(f"{count} {split}" for split, count in counts["kept"].items())
-    dropped = ", ".join(f"{entry['count']} {reason}" for reason, entry in counts["dropped"].items()) or "none"
-    repeated = f", {counts['repeated']} repeated" if counts["repeated"] else ""
-    _LOGGER.info("%d pairs read in %.1f s%s; kept: %s; dropped: %s", counts["read"], seconds, repeated, kept, dropped)
+    kept = ", ".join(f"{count:,} {split}" for split, count in counts["kept"].items())
+    dropped = ", ".join(f"{entry['count']:,} {reason}" for reason, entry in counts["dropped"].items()) or "none"
+    repeated = f", {counts['repeated']:,} repeated" if counts["repeated"] else ""
+    read = counted(counts["read"], "pair")
+    _LOGGER.info("%s read in %.1f s%s; kept: %s; dropped: %s", read, seconds, repeated, kept, dropped)

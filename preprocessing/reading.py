@@ -19,6 +19,7 @@ from preprocessing.errors import DataError
 from preprocessing.line_blocks import BlockCount, count_block, index_lines, line_ranges
 from preprocessing.lines import is_compressed
 from preprocessing.tally import ENTRIES, Noted, dropped, failed, note, read
+from preprocessing.wording import counted
 
 PAIRS = "pairs"
 _WHOLE, _BLOCKS, _COUNTS, _PARTS = "whole", "blocks", "counts", "parts"
@@ -248,8 +249,8 @@ class _ReadShard(beam.DoFn):
                     entry = dropped(row.reason, key, shard.name, row.line, row.source, row.target)
                     yield note(entry)
                 if rows % _LINES_PER_REPORT == 0:
-                    _LOGGER.info("%s: %d pairs read", shard.name, rows)
+                    _LOGGER.info("%s: %s read", shard.name, counted(rows, "pair"))
         except DataError as error:
             yield note(failed(str(error)))
         yield note(read(rows))
-        _LOGGER.info("%s: %d pairs read, done", shard.name, rows)
+        _LOGGER.info("%s: %s read, done", shard.name, counted(rows, "pair"))

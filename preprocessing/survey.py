@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from preprocessing.errors import DataError
 from preprocessing.filters import encoding_reason
 from preprocessing.scripts import main_script, script_of
+from preprocessing.wording import counted
 
 if TYPE_CHECKING:  # it loads Beam
     from preprocessing.corpora import PairSource, Row
@@ -134,7 +135,7 @@ def survey(corpus: "PairSource", sample_bytes: int = SAMPLE_BYTES) -> Survey:
             for side, text in zip(sides, (row.source, row.target), strict=True):
                 side.add(" ".join(text.decode().split()))
     if not pairs:
-        more = f" and {len(shards) - 1} more files are" if len(shards) > 1 else " is"
+        more = f" and {counted(len(shards) - 1, 'more file')} are" if len(shards) > 1 else " is"
         raise DataError(f"{shards[0].name}{more} empty; expected one sentence a line")
     if broken > _MAX_BROKEN_SHARE * sampled or broken == sampled:
         raise DataError(f"{first_broken}; {broken:,} of the first {sampled:,} lines are like this or worse{remedy}")

@@ -22,6 +22,7 @@ from apache_beam.transforms.window import GlobalWindows
 from preprocessing.corpora import Split
 from preprocessing.errors import DataError
 from preprocessing.filters import DATA_ERRORS, Reason
+from preprocessing.wording import counted
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -187,8 +188,8 @@ def check_counts(counts: dict[str, Any], needed: Iterable[str], max_error_share:
         why = f": {_describe(counts['dropped'])}" if counts["dropped"] else ""
         elsewhere = sum(counts["kept"].values())
         raise DataError(
-            f"no pair is left for {' and '.join(empty)}: {counts['read']} pairs read, {elsewhere} kept in other splits"
-            f"{why}; give more data, larger validation and test fractions, or looser filters"
+            f"no pair is left for {' and '.join(empty)}: {counted(counts['read'], 'pair')} read, {elsewhere:,} kept in "
+            f"other splits{why}; give more data, larger validation and test fractions, or looser filters"
         )
 
 

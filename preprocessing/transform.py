@@ -90,8 +90,8 @@ def transform(
       beam_args: Beam options.
 
     Returns:
-      ``source_vocabulary_size`` and ``target_vocabulary_size`` (special tokens included), and the pipelines' counters:
-      ``pairs_read`` (by either pipeline), ``tokens_counted``, ``records_written_SPLIT``.
+      ``source_vocabulary_size`` and ``target_vocabulary_size`` (special tokens included), and the pipeline's counters:
+      ``pairs_read`` (each once, of all splits), ``tokens_counted``, ``records_written_SPLIT``.
 
     Raises:
       DataError: there are no records of split train, a record is damaged, or no vocabulary can be made of them.
@@ -128,7 +128,7 @@ def _build_vocabularies(
         pipeline
         | "TrainingFiles" >> beam.Create(files, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "ReadFile" >> beam.ParDo(_ReadBatches())
+        | "ReadFile" >> beam.FlatMap(_read_batches)
     )
     learned = []
     for sides in [SIDES] if options.joint else [(side,) for side in SIDES]:
@@ -158,6 +158,11 @@ def _build_vocabularies(
 
 def _files_of(_: object, files: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return [(split, path) for split, paths in files.items() for path in paths]
+
+
+def _read_batches(path: str) -> Iterator[list[Record]]:
+    for batch in batches(read_records(path), BATCH):
+        yield list(map(from_example, batch))
 
 
 def _texts_of(batch: Sequence[Record], sides: Sequence[str]) -> list[str]:
@@ -240,16 +245,6 @@ class _ReadFile(beam.DoFn):
         for serialized in read_records(path):
             self._read.inc()
             yield split, from_example(serialized)
-
-
-class _ReadBatches(beam.DoFn):
-    def __init__(self) -> None:
-        self._read = Metrics.counter(__name__, "pairs_read")
-
-    def process(self, path: str) -> Iterator[list[Record]]:
-        for batch in batches(read_records(path), BATCH):
-            self._read.inc(len(batch))
-            yield list(map(from_example, batch))
 
 
 class EncodeFiles(beam.DoFn):

@@ -16,6 +16,8 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 from urllib3 import Timeout
 
+from preprocessing.wording import counted
+
 _AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED}
 _AGAIN_HTTP = {409, 429, 503}
 
@@ -108,7 +110,7 @@ class Client:
                 # Half to all of the pause, so that clients that failed together do not come back together.
                 pause = self.options.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
                 if attempt == self.options.attempts or time.monotonic() + pause >= end:
-                    raise EndpointError(f"{self.endpoint}: {error}, after {attempt} attempts") from None
+                    raise EndpointError(f"{self.endpoint}: {error}, after {counted(attempt, 'attempt')}") from None
                 time.sleep(pause)
         raise AssertionError("the loop returns or raises")
 
@@ -132,7 +134,7 @@ class Client:
             raise EndpointError(f"{self.endpoint}: {answer.status_code}: {message}")
         found = document.get("predictions") if isinstance(document, dict) else None
         if not isinstance(found, list) or len(found) != len(texts) or not all(isinstance(one, str) for one in found):
-            raise EndpointError(f"{self.endpoint}: expected {len(texts)} translations, got something else")
+            raise EndpointError(f"{self.endpoint}: expected {counted(len(texts), 'translation')}, got something else")
         return found
 
     def _post(self, body: Any, timeout: float) -> requests.Response:
@@ -168,7 +170,7 @@ class Client:
         there = "translation" in answer.outputs
         found: Any = tf.make_ndarray(answer.outputs["translation"]) if there else np.zeros(0)
         if found.shape != (len(texts),) or found.dtype.kind != "O":
-            raise EndpointError(f"{self.endpoint}: expected {len(texts)} translations, got something else")
+            raise EndpointError(f"{self.endpoint}: expected {counted(len(texts), 'translation')}, got something else")
         return [text.decode(errors="replace") for text in found]
 
 

@@ -5,6 +5,7 @@ So it shows what Python's loader hides: an operation that only Python registers,
 """
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf.named_tensor_pb2 import NamedTensorProto
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+log = logging.getLogger("heliograph.validate")
 
 SOURCE = Path(__file__).with_name("cpp") / "probe.cc"
 
@@ -58,6 +61,7 @@ def build(cache: Path, using: str) -> Path:
     program = cache / f"probe-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     if program.exists():
         return program
+    log.info("C++: building the program that loads the model, once for this TensorFlow")
     cache.mkdir(parents=True, exist_ok=True)
     aside = cache / f".{program.name}.{os.getpid()}.partial"
     # Without --no-as-needed the linker would leave out the library that registers the session.

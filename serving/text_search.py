@@ -79,7 +79,10 @@ class TextSearch:
         checks = []
         if options.overlong == "refuse":
             longest = tf.reduce_max(tf.concat([[0], tf.cast(ids.row_lengths(), tf.int32)], axis=0))
-            message = f"a text has more tokens than {options.max_tokens}, the most that this model was exported for"
+            message = (
+                f"a text has more tokens than {options.max_tokens}, the most that this model was exported for; split "
+                "it, or export with a larger search.max_tokens"
+            )
             checks = [tf.debugging.assert_less_equal(longest, options.max_tokens, message)]
         with tf.control_dependencies([check for check in checks if check is not None]):
             return Read(ids[:, : options.max_tokens], tf.identity(too_long))

@@ -8,6 +8,7 @@
 No rung is TF Serving itself.
 """
 
+import logging
 import subprocess
 import sys
 import tempfile
@@ -19,10 +20,13 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from preprocessing.wording import counted
 from serving import cpp_probe
 from serving.cpp_probe import PATIENCE, reason
 from serving.lint import REQUIRED, Finding, lint
 from serving.predictions import WARMUP_FILE, difference, read_warmup
+
+log = logging.getLogger("heliograph.validate")
 
 PROBE = Path(__file__).with_name("session_probe.py")
 REPEATS = 5
@@ -39,7 +43,7 @@ class Rung(NamedTuple):
 
 
 def validate(version: Path, cache: Path) -> list[Rung]:
-    """Climb the ladder until a rung breaks.
+    """Climb the ladder until a rung breaks. What takes seconds or minutes is told when it begins.
 
     Args:
         version: the folder `NAME/<integer>/`.
@@ -69,11 +73,13 @@ def passed(rungs: Sequence[Rung]) -> bool:
 
 
 def _lint(version: Path) -> Rung:
+    log.info("lint: reading the files of %s", version)
     findings = lint(version)
-    return Rung("lint", not findings, findings, f"{len(findings)} findings")
+    return Rung("lint", not findings, findings, counted(len(findings), "finding"))
 
 
 def _session(version: Path, logs: Sequence[PredictionLog], folder: Path) -> Rung:
+    log.info("session: a clean process loads the model and answers %s", counted(len(logs), "request"))
     answers = folder / "answers.tfrecord"
     # -I: neither the current folder nor PYTHONPATH can lend it our code.
     command = [sys.executable, "-I", str(PROBE), str(version), str(answers), *text_libraries()]
@@ -93,6 +99,7 @@ def _cpp(version: Path, logs: Sequence[PredictionLog], folder: Path, cache: Path
         return Rung("C++", None, (), "not tried: no g++ or clang++ here; install one to load the model without Python")
     try:
         program = cpp_probe.build(cache, using)
+        log.info("C++: the program loads the model and answers %s", counted(len(logs), "request"))
         found, times = cpp_probe.answer(program, version, logs, folder, REPEATS, text_libraries())
     except RuntimeError as error:
         return _broken("C++", str(error))
@@ -118,7 +125,7 @@ def _compare(
                 place = f"signature {request.model_spec.signature_name}, output {output}"
                 findings.append(Finding(f"{place}: {differs}", "export again on this machine, and compare versions"))
     single = [time for log, time in zip(expected, times, strict=True) if _is_single_default(log)]
-    note = f"{len(found)} requests answered alike; one text in {min(single):.1f} ms" if single else ""
+    note = f"{counted(len(found), 'request')} answered alike; one text in {min(single):.1f} ms" if single else ""
     return Rung(name, not findings, findings, note)
 
 

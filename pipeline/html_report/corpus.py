@@ -10,6 +10,7 @@ from pipeline.html_report.blocks import Block, Charts, Details, Heading, Paragra
 from pipeline.html_report.charts import Series, histogram, line_chart
 from pipeline.html_report.run import Run
 from pipeline.html_report.svg import Chart
+from preprocessing.wording import counted
 
 _SIDES = ("source", "target")
 _SPLITS = ("train", "validation", "test")
@@ -27,8 +28,7 @@ def corpus_section(run: Run) -> Section | None:
         splits = {name: statistics["splits"][name] for name in _SPLITS if name in statistics["splits"]}
         blocks += [_splits(splits, statistics["vocabulary_sizes"]), Charts(_charts(run, splits))]
         blocks += [*_scripts(splits), *_suspicious(splits)]
-    # Of a corpus that failed, the checks lie where no artifact came of it.
-    checks = run.left_behind("ExampleValidator", "anomalies.json") or run.document("ExampleValidator", "anomalies.json")
+    checks = run.judgement("ExampleValidator", "anomalies.json")
     if checks is not None:
         blocks += _checks(checks)
     return Section("corpus", "Corpus", blocks)
@@ -40,7 +40,7 @@ def _counts(counts: Mapping[str, Any]) -> list[Block]:
     repeated = counts.get("repeated", 0)  # because of the weight of a corpus
     told = f" and {repeated:,} repeated" if repeated else ""
     share = f" ({_percent(gone / (read + repeated))})" if gone else ""
-    said = f"{read:,} pairs read{told}; {sum(kept.values()):,} kept, {gone:,} dropped{share}."
+    said = f"{counted(read, 'pair')} read{told}; {sum(kept.values()):,} kept, {gone:,} dropped{share}."
     blocks: list[Block] = [Paragraph(said)]
     ranked = sorted(dropped.items(), key=lambda item: (-item[1]["count"], item[0]))
     if len(ranked) > 1:
@@ -163,7 +163,7 @@ def _checks(anomalies: Mapping[str, Any]) -> list[Block]:
     failed = [check for check in checks if check["verdict"] == "anomaly"]
     verdicts = Counter(check["verdict"] for check in checks)
     told = [f"{count:,} {_VERDICTS.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
-    said = f"{len(checks):,} checks: {', '.join(told)}."
+    said = f"{counted(len(checks), 'check')}: {', '.join(told)}."
     tone = "bad" if anomalies["anomalies"] else "good"
     blocks: list[Block] = [Heading("Is it fit for training?"), Paragraph(said, tone)]
     return [*blocks, *([_check_table(failed)] if failed else []), Details("All checks", [_check_table(checks)])]

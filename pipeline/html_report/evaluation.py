@@ -22,6 +22,7 @@ from pipeline.html_report.run import Run
 from pipeline.html_report.sentences import best_and_worst
 from pipeline.html_report.svg import Chart
 from pipeline.translations import TRANSLATIONS_FILE, read_translations
+from preprocessing.wording import counted
 
 
 def evaluation_section(run: Run) -> Section | None:
@@ -72,7 +73,7 @@ def _verdict(run: Run) -> list[Block]:
             " to ".join(shown(name, end) for end in found["interval"]),
             f"{found['p']:.3f}",
         )
-        items = f"{found['compared_on']:,} sentences"
+        items = counted(found["compared_on"], "sentence")
         caption = f"Compared with the evaluation {found['baseline']} by paired bootstrap, on {items}"
         header = ("", "this model", "the last blessed", "difference", "its 95 % interval", "p")
         blocks.append(Table(header=header, rows=[row], columns="wnnnnn", caption=caption))
@@ -103,7 +104,7 @@ def _scores(evaluation: Mapping[str, Any]) -> Table:
         ),
         rows=rows,
         columns="wnnnwc" if intervals else "wnnwc",
-        caption=f"Test split: {sentences:,} sources"
+        caption=f"Test split: {counted(sentences, 'source')}"
         + (f" with {references:,} references" if references > sentences else ""),
     )
 

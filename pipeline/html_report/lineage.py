@@ -9,6 +9,7 @@ from pipeline.changes import flat
 from pipeline.figures import duration
 from pipeline.html_report.blocks import Block, Cell, Details, Heading, Link, Paragraph, Section, Table
 from pipeline.html_report.run import Run, anchor
+from preprocessing.wording import counted
 
 _PASSED = {True: "passed", False: "failed", None: "not tried"}
 
@@ -35,7 +36,7 @@ def lineage_section(run: Run) -> Section:
         columns="wwcnwnnt",
         anchors=[anchor(artifact) for _, artifact in states],
     )
-    missing = [state.component for state in run.states if state.artifact is None]
+    missing = [state.component for state in run.states if state.artifact is None and state.state != "refused"]
     blocks: list[Block] = [table]
     if missing:
         blocks.append(Paragraph(f"Not there yet: {', '.join(missing)}.", "note"))
@@ -43,7 +44,7 @@ def lineage_section(run: Run) -> Section:
     if files:
         rows = [(*name.partition(" ")[::2], digest) for name, digest in sorted(files.items())]
         listing = Table(header=("role", "file", "SHA-256"), rows=rows, columns="wcc")
-        blocks.append(Details(f"{len(files)} files from outside", [listing]))
+        blocks.append(Details(f"{counted(len(files), 'file')} from outside", [listing]))
     versions = sorted({(name, version) for _, item in states for name, version in item.manifest.versions.items()})
     blocks.append(Details("Versions of the software", [Table(header=("", "version"), rows=versions, columns="wc")]))
     return Section("lineage", "Lineage", blocks)
@@ -70,7 +71,7 @@ def model_section(run: Run) -> Section | None:
     pushed = run.document("Pusher", "pushed.json")
     if pushed is not None:
         blocks.append(Paragraph(f"Published as version {os.path.basename(pushed['published'])}.", "good"))
-    rungs = run.document("InfraValidator", "validation.json")
+    rungs = run.judgement("InfraValidator", "validation.json")
     if rungs is not None:
         rows = [(rung["rung"], _PASSED[rung["passed"]], "; ".join(rung["findings"])) for rung in rungs]
         blocks += [Heading("Does it serve?"), Table(header=("tried with", "", "findings"), rows=rows, columns="wwt")]

@@ -22,6 +22,7 @@ from pipeline.html_report.run import Run
 from pipeline.html_report.svg import colour, visible
 from pipeline.html_report.training import training_section
 from pipeline.plan import State
+from preprocessing.wording import counted
 
 REPORT_FILE = "report.html"
 
@@ -76,6 +77,8 @@ def _summary(run: Run) -> list[Block]:
     """The numbers that a person asks for first, and whether they are those of the configuration as it is now."""
     tiles = _tiles(run)
     blocks: list[Block] = [Tiles(tiles)] if tiles else []
+    refused = [state for state in run.states if state.state == "refused"]
+    blocks += [Paragraph(f"{state.component} refused: {state.reason}", "bad") for state in refused]
     stale = [state.component for state in run.states if state.artifact is not None and state.state == "outdated"]
     if stale:
         blocks.append(
@@ -93,7 +96,7 @@ def _tiles(run: Run) -> list[Tile]:
     counts, evaluation = run.document("ExampleGen", "counts.json"), run.document("Evaluator", "evaluation.json")
     if evaluation is not None:
         figures = evaluation["figures"]
-        remark = f"test split, {figures['sentences']:,} sources"
+        remark = f"test split, {counted(figures['sentences'], 'source')}"
         for name in dict.fromkeys((main_figure(run.config, figures), "chrf", "perplexity")):
             if name in figures:
                 tiles.append(Tile(shown(name, figures[name]), FIGURES[name].label, remark))

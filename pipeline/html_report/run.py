@@ -13,7 +13,7 @@ from pipeline.plan import State
 
 @dataclass(frozen=True)
 class Run:
-    """What is shown: of each component the artifact that is up to date, or the newest one."""
+    """What is shown: of each component the artifact that is up to date, or the newest one, but none if it refused."""
 
     config: Config
     states: Sequence[State]
@@ -35,11 +35,16 @@ class Run:
         path = self.file(key, name)
         return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
-    def left_behind(self, key: str, name: str) -> Any:
-        """The content of a JSON file of the execution that is called for but failed; None if there is none."""
+    def judgement(self, key: str, name: str) -> Any:
+        """The content of a JSON file: of the execution that is called for, though it failed; else as of `document`."""
+        left = self._left_behind(key, name)
+        return self.document(key, name) if left is None else left
+
+    def _left_behind(self, key: str, name: str) -> Any:
         roots = [state.artifact.path.parents[1] for state in self.states if state.artifact is not None]
         for state in self.states:
-            if state.component == key and state.state in ("missing", "outdated") and roots and len(state.ids) == 1:
+            failed = state.state in ("missing", "outdated", "refused")
+            if state.component == key and failed and roots and len(state.ids) == 1:
                 path = roots[0] / key / state.ids[0] / name
                 return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
         return None

@@ -165,7 +165,7 @@ def test_the_exported_model_is_validated_and_says_what_stands_behind_it(folder, 
     assert re.match(r"lint +passed +0 findings\nsession +passed +\d+ requests answered alike", answer.stdout)
     (saved_model / "assets.extra" / "tf_serving_warmup_requests").unlink()
     answer = heliograph("validate", str(saved_model), cwd=folder)
-    assert answer.returncode == 1 and re.match(r"lint +FAILED +1 findings\n +.*missing", answer.stdout)
+    assert answer.returncode == 1 and re.match(r"lint +FAILED +1 finding\n +.*missing", answer.stdout)
     assert "not fit to be served" in answer.stderr and "Traceback" not in answer.stderr
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline import artifacts
-from pipeline.blessing import BASELINE, Baseline, Incomparable, find_baseline, is_overtaken, judge
+from pipeline.blessing import BASELINE, Baseline, Incomparable, doubt, find_baseline, is_overtaken, judge
 from preprocessing.errors import DataError
 from tests.pipeline.test_artifacts import NOW
 
@@ -48,6 +48,17 @@ def test_verdicts(metric, value, minimum, difference, margin, blessed, said):
     verdict = judge(metric, value, margin, minimum, baseline)
     assert verdict.blessed is blessed and said in verdict.reason and "\n" not in verdict.reason
     assert ("p = 0.250" in verdict.reason) == (baseline is not None and "bless_minimum" not in said)
+
+
+def test_a_first_model_that_can_do_nothing_is_doubted():
+    assert doubt("bleu", 0.02, None, None) == (
+        "the first model is blessed with BLEU 0.02, which is next to nothing: train longer, or say with "
+        "evaluation.bless_minimum what is good enough"
+    )
+    for metric, nil, enough in (("bleu", 0.99, 1.0), ("exact_match", 0.009, 0.01), ("word_error_rate", 1.2, 0.99)):
+        assert doubt(metric, nil, None, None) and doubt(metric, enough, None, None) is None
+    baseline = Baseline("Evaluator 1a", "", 0.0, (0.0, 0.0), 1.0)
+    assert doubt("bleu", 0.0, 0.0, None) is doubt("bleu", 0.0, None, baseline) is None
 
 
 def test_verdicts_on_what_cannot_be_compared():

@@ -93,6 +93,14 @@ def test_a_training_that_can_go_on_stays_unless_another_one_is_configured(tmp_pa
     assert not path.exists() and not again.exists()
 
 
+def test_a_refusal_stays_unless_another_one_is_configured(tmp_path):
+    path = unfinished(tmp_path, "ExampleValidator")
+    (path / artifacts.REFUSAL).write_text("too many pairs look untranslated\n")
+    assert clean(tmp_path, dry_run=False) == clean(tmp_path, dry_run=False, used=[ID]) == []
+    assert what(clean(tmp_path, dry_run=False, used=["other"]))[0] == {ID: "the configuration does not use it"}
+    assert not path.exists()
+
+
 def test_what_was_made_again_and_not_put_in_place_is_kept(tmp_path):
     made = make(tmp_path, "Trainer", 1)
     again = tmp_path / "Trainer" / "rerun" / made.id
@@ -216,7 +224,7 @@ def test_the_command_says_what_and_how_much(tmp_path, monkeypatch, capsys):
     assert main(["clean", "dates", "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"would remove  Transform/{ID}  4 bytes: left by an execution that did not finish",
-        "would remove 1 files and folders, 4 bytes",
+        "would remove 1 file or folder, 4 bytes",
     ]
     assert main(["clean", "--root", "runs/dates"]) == 0
     assert capsys.readouterr().out.startswith(f"removed  Transform/{ID}  4 bytes")

@@ -12,6 +12,7 @@ from pipeline.config import load
 from pipeline.runner import Component
 from preprocessing.errors import DataError
 from tests.pipeline.test_components import NAMES
+from tests.pipeline.test_summary import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,7 @@ def calls(monkeypatch, tmp_path):
         def execute(inputs, output):
             noted.append(component.name)
             (output / "out").write_text(component.name)
-            return {"perplexity": 1.5}
+            return METRICS[component.name]
 
         return Component(
             name=component.name,
@@ -92,8 +93,8 @@ def test_stages_run_what_they_need_and_print_where_it_is(calls, capsys, tmp_path
     root = tmp_path / "elsewhere"
     assert cli.main(["export", "dates", "--root", str(root), "--set", "search.beam_size=2"]) == 0
     assert calls == [name for name in NAMES if name not in ("ModelValidator", "InfraValidator")]
-    figure, folder = capsys.readouterr().out.splitlines()
-    assert figure == "perplexity\t1.5" and Path(folder).parent == root / "Exporter"
+    size, folder = capsys.readouterr().out.splitlines()
+    assert size == "a SavedModel of 11.5 MB" and Path(folder).parent == root / "Exporter"
     assert cli.main(["preprocess", "dates", "--root", str(root), "--", "--runner=FlinkRunner"]) == 0
     assert calls[7:] == ["--runner=FlinkRunner"]
 
@@ -102,7 +103,8 @@ def test_until_and_rerun_choose_what_is_executed(calls, capsys, monkeypatch):
     monkeypatch.setattr(lineage_commands, "build", commands.build)
     assert cli.main(["run", "dates", "--until", "Transform"]) == 0
     assert calls == ["ExampleGen", "Transform"]
-    assert capsys.readouterr().out.splitlines()[0] == "perplexity\t1.5"
+    found, folder = capsys.readouterr().out.splitlines()
+    assert found == "5,123 tokens counted; vocabularies of 1,004 and 903; 412 pairs encoded" and "/Transform/" in folder
     assert cli.main(["plan", "dates", "--rerun", "Transform", "--until", "Trainer"]) == 0
     plan, err = capsys.readouterr()
     assert err == "" and "Transform         runs: asked for" in plan.splitlines() and len(plan.splitlines()) == 5

@@ -1,7 +1,15 @@
-"""The model card, of artifacts that are made by hand."""
+"""The model card, of artifacts that are made by hand, and what becomes of a model that does not serve."""
 
+import json
+
+import pytest
+
+from pipeline import export_model
 from pipeline.artifacts import InputArtifact
+from pipeline.config import load
 from pipeline.export_model import model_card
+from preprocessing.errors import RefusedError
+from serving.validate import Finding, Rung
 from tests.pipeline.test_lineage import make
 
 TEXT = {"source": {"unit": "word"}, "target": {"unit": "word"}}
@@ -61,3 +69,18 @@ def test_a_shortlist_is_named(tmp_path):
     told = card(tmp_path, model, transform, shortlist)[0]["lineage"]
     assert told["artifacts"][told["start"]]["inputs"]["ShortlistGen"]["id"] == shortlist.id
     assert told["artifacts"][f"ShortlistGen/{shortlist.id}"]["parameters"] == {"candidates": 20, "frequent": 300}
+
+
+def test_a_model_that_does_not_serve_is_refused_and_what_was_found_is_kept(tmp_path, monkeypatch):
+    rungs = [
+        Rung("lint", True, [], ""),
+        Rung("session", False, [Finding("scores: 1.0, expected 2.0", "export it again")], ""),
+    ]
+    monkeypatch.setattr(export_model, "validate", lambda version, cache: rungs)
+    version = tmp_path / "Exporter" / "dates" / "1"
+    version.mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(RefusedError, match=r"dates/1: .*scores: 1\.0, expected 2\.0; export"):
+        export_model.validate_model(load("dates"), tmp_path / "Exporter", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / export_model.VALIDATION_FILE).read_text())
+    assert [rung["passed"] for rung in written] == [True, False]

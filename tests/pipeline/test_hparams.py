@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 from tensorboard.plugins.projector import ProjectorConfig
 
-from pipeline.hparams import Session, write_hparams
+from pipeline.hparams import Session, write_hparams, write_session
 from pipeline.model_files import load_model
 from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
 
@@ -60,6 +60,21 @@ def test_tensorboard_shows_values_and_figures_of_each_trial(tmp_path):
     assert found["c"].hparams["x"].string_value == "[1, 2]" and found["b"].hparams["x"].number_value == 0.5
 
 
+def test_a_training_is_in_the_table_of_a_sweep(tmp_path):
+    """Whatever the experiment of a sweep beside it says: the figures have the same tags."""
+    write_hparams(tmp_path / "sweeps" / "grid-0", SESSIONS[:2])
+    logs = tmp_path / "Trainer" / "0" / "logs"
+    for figures in ({}, {"perplexity": 1.5}):  # at its beginning, and at its end
+        write_session(logs, {"model": {"hidden_size": 64}, "training": {"epochs": 3}}, figures)
+        _, groups = read(tmp_path)
+        found = {
+            group.hparams["model.hidden_size"].number_value: [value.value for value in group.metric_values]
+            for group in groups
+        }
+        assert found == {8: [2.5], 16: [2.0], 64: [*figures.values()]}
+    assert len(list(logs.iterdir())) == 1
+
+
 def test_a_training_says_its_values_and_its_curves_are_the_figures(config, trainer_dir):
     _, (group,) = read(trainer_dir)
     assert group.hparams["model.hidden_size"].number_value == config.model.hidden_size
@@ -67,6 +82,7 @@ def test_a_training_says_its_values_and_its_curves_are_the_figures(config, train
     figures = {(value.name.group, value.name.tag): value.value for value in group.metric_values}
     history = json.loads((trainer_dir / "history.json").read_text())
     assert figures["validation", "perplexity"] == pytest.approx(history["val_perplexity"][-1], rel=1e-6)
+    assert figures["", "perplexity"] == pytest.approx(min(history["val_perplexity"]), rel=1e-6)
 
 
 def test_the_projector_has_the_embeddings_of_the_tokens(trainer_dir, transform_dir):

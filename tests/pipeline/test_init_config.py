@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline import cli
 from pipeline.config import load
 from pipeline.init_config import toml
-from pipeline.recommend import recommend, unit_of
+from pipeline.recommend import caution, recommend, unit_of
 from preprocessing.survey import SideSurvey, Survey
 from tests.pipeline.conftest import write_corpus
 
@@ -50,8 +50,7 @@ def test_every_corpus_gets_a_valid_configuration(tmp_path_factory, found, files)
     written = tomllib.loads(text)
     assert written["training"]["epochs"] == config.training.epochs >= 3
     assert all(len(line) < 130 for line in text.splitlines())
-    train = found.pairs * (1 - config.data.validation_fraction - config.data.test_fraction)
-    assert config.training.warmup_steps < config.training.epochs * max(1, train // config.training.batch_size)
+    assert config.training.warmup_updates(1) == 0  # the shortest training has room for it
     for side in (config.source, config.target):
         assert side.unit != "bpe" or side.max_vocabulary >= 2_000
     assert config.filters.max_source_tokens >= min(found.source.p99_words, found.source.p99_characters)
@@ -108,6 +107,14 @@ def test_few_words_are_an_inventory_only_if_no_more_are_to_come():
         assert unit_of(side) == unit
 
 
+@pytest.mark.parametrize(("pairs", "warned"), [(1, True), (999, True), (1_000, False)])
+def test_what_can_only_be_learned_by_heart_is_said(pairs, warned):
+    found = survey_of(pairs)
+    text = toml(["a", "b"], found, recommend(found))
+    assert ("can only be learned by heart" in text) is warned is (caution(pairs) is not None)
+    assert pairs > 1 or "1 pair can only" in text
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -118,7 +125,8 @@ def folder(tmp_path, monkeypatch):
 def test_two_files_to_a_model_in_two_commands(folder, capsys):
     assert cli.main(["init", "words.txt", "figures.txt"]) == 0
     out, err = capsys.readouterr()
-    assert len(err.splitlines()) == 3 and "heliograph run my.toml" in err and "pairs; source: " in err
+    assert len(err.splitlines()) == 4 and "heliograph run my.toml" in err and "pairs; source: " in err
+    assert "pairs can only be learned by heart" in err
     (folder / "my.toml").write_text(out)
     assert load("my.toml").data.source == str(folder / "words.txt")
     # A page, and a model that is blessed and pushed; smaller than recommended, for the time.
@@ -126,7 +134,6 @@ def test_two_files_to_a_model_in_two_commands(folder, capsys):
         "model.hidden_size": 16,
         "model.encoder_hidden_size": 8,
         "training.epochs": 1,
-        "training.warmup_steps": 0,
     }
     overrides = [f"--set={key}={value}" for key, value in smaller.items()]
     assert cli.main(["run", "my.toml", *overrides]) == 0

@@ -63,6 +63,17 @@ def test_the_comparison_is_on_what_both_were_tested_on(folders, tmp_path):
         assert minimum == 77.0 or "shares 55 test sentences" in found["reason"]
 
 
+def test_a_first_model_that_can_do_nothing_is_blessed_with_a_warning(folders, tmp_path, caplog):
+    assert blessed(folders, "good", None, tmp_path / "a")[0]["blessed"] and not caplog.messages
+    (folders / "nil").mkdir()
+    lines = (folders / "good" / "translations.tsv").read_text().replace("\t", "\tno ").splitlines()
+    (folders / "nil" / "translations.tsv").write_text("\n".join(lines[:10]) + "\n")
+    found, _ = blessed(folders, "nil", None, tmp_path / "b")
+    assert found["blessed"] and found["value"] == 0.0
+    (message,) = caplog.messages
+    assert "blessed with exact match 0.00 %" in message and "evaluation.bless_minimum" in message
+
+
 def test_the_file_says_only_whether(folders, tmp_path):
     alone, first = blessed(folders, "good", None, tmp_path / "a")
     found, again = blessed(folders, "good", "bad", tmp_path / "b")

@@ -7,7 +7,7 @@ from pipeline.component import Component, keys_of
 from pipeline.locks import exclusive
 from pipeline.plan import inspect, lines
 from pipeline.runner import run
-from preprocessing.errors import DataError
+from preprocessing.errors import DataError, RefusedError
 
 
 class Chain:
@@ -171,6 +171,25 @@ def test_an_interrupted_execution_is_of_use_if_its_inputs_may_come_out_as_they_w
     chain.parameters["training"]["epochs"] = 10
     chain.changes["Read"]["version"] = 2  # what Read leaves now is not used
     assert used()["Fit"] == ()
+
+
+def test_what_was_refused_is_told_until_it_passes(chain):
+    def refuse(inputs, output):
+        raise RefusedError("BLEU 3.00 is not enough")
+
+    chain.changes["Judge"] = {"execute": refuse}
+    for _ in range(2):
+        with pytest.raises(RefusedError):
+            chain.run()
+        assert chain.plan()[2] == "runs: refused before: BLEU 3.00 is not enough"
+    state = inspect(chain.components(), chain.root)[2]
+    assert (state.state, state.artifact, len(state.ids)) == ("refused", None, 1)
+    assert chain.plan(rerun=["Judge"])[2] == "runs: asked for"
+    chain.changes["Judge"] = {"execute": refuse, "parameters": {"enough": 2.0}}
+    assert chain.plan()[2] == "runs: never executed"
+    chain.changes.clear()
+    _, done = chain.run()
+    assert chain.plan() == up_to_date(done)
 
 
 def test_what_is_gone_elsewhere_is_told(chain):

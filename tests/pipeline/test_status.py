@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from pipeline import artifacts
 from pipeline.plan import State
-from pipeline.status import headline, numbers, table, verdict
+from pipeline.status import headline, numbers, reasons, table, verdict
 from tests.pipeline.test_artifacts import NOW
 
 
@@ -32,6 +32,7 @@ def test_table(tmp_path):
             State("Trainer", "outdated", trainer),
             State("Builtin", "up to date", builtin),
             State("Exporter", "missing", None),
+            State("Pusher", "refused", None, "not blessed", ("0",)),
         ],
         NOW + timedelta(hours=3),
     )
@@ -41,6 +42,7 @@ def test_table(tmp_path):
         "Trainer     outdated    ba9876543210  3 h  ExampleGen 0123456789ab      perplexity 1.235",
         "Builtin     up to date  111111111111  3 h  built-in dates               -",
         "Exporter    missing     -             -    -                            -",
+        "Pusher      refused     -             -    -                            -",
     ]
 
 
@@ -59,6 +61,17 @@ def test_the_verdict_is_one_line(tmp_path):
     assert verdict([State("ModelValidator", "up to date", refused)]) == "not blessed: BLEU 3.00 is not enough"
     assert verdict([State("ModelValidator", "outdated", refused)]).endswith("enough (outdated)")
     assert verdict([State("ModelValidator", "missing", None)]) is None and verdict([]) is None
+
+
+def test_why_something_is_not_up_to_date_is_one_line(tmp_path):
+    trainer = publish(tmp_path / "Trainer" / "0123456789ab")
+    states = [
+        State("Trainer", "outdated", trainer, "training.epochs 5 -> 1"),
+        State("Evaluator", "outdated", trainer, "depends on Trainer", awaits=("Trainer",)),
+        State("Exporter", "missing", None, "never executed"),
+        State("Pusher", "refused", None, "my: not blessed"),
+    ]
+    assert reasons(states) == ["Trainer outdated: training.epochs 5 -> 1", "Pusher refused: my: not blessed"]
 
 
 def test_numbers():

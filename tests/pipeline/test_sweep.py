@@ -118,6 +118,8 @@ def test_the_best_comes_first_and_what_failed_last():
     results = [result("8", 3.5, bleu=1.0), result("16"), result("32", 2.25, bleu=9.0), result("64", 3.5, bleu=30.0)]
     assert [one.trial.values["model.hidden_size"] for one in ranked(results, "perplexity")] == ["32", "8", "64", "16"]
     assert [one.trial.values["model.hidden_size"] for one in ranked(results, "bleu")] == ["64", "32", "8", "16"]
+    equal = [result("8", 3.5, bleu=0.02), result("32", 2.25, bleu=0.02), result("64", 3.5, bleu=0.02)]
+    assert [one.trial.values["model.hidden_size"] for one in ranked(equal, "bleu")] == ["32", "8", "64"]
     assert table(results, "perplexity").splitlines() == [
         "rank  model.hidden_size  model.cell  perplexity  free-running perplexity  epoch  Trainer",
         "1     32                 gru         2.250       9.000                    3      id32",

@@ -231,7 +231,7 @@ def test_a_lowered_rate_and_a_loss_scale_are_resumed(corpus, transform_dir, tmp_
 
 def test_a_warm_up_longer_than_a_cosine_is_refused(corpus, transform_dir, tmp_path):
     config = small_config(corpus, training={"decay": "cosine", "warmup_steps": 36})
-    with pytest.raises(DataError, match=r"training.warmup_steps: expected less than the 36 updates .*, got 36"):
+    with pytest.raises(DataError, match=r"warmup_steps: expected less than the 36 updates .*, got 36; below 1"):
         train(config, transform_dir, tmp_path)
 
 

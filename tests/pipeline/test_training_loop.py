@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.checkpoints import TrainingState
-from pipeline.training_loop import Plan, fit
+from pipeline.training_loop import Plan, best_figures, fit
 from preprocessing.errors import DataError
 
 
@@ -165,7 +165,7 @@ def test_what_the_history_keeps():
     assert state.history["val_perplexity"] == [3.0, 2.0]
     assert state.history["teacher_forcing"] == [1 / 3, 1 / 6] and state.history["learning_rate"] == [1.0, 1.0]
     assert (state.epoch, state.batch, state.update, state.nll, state.tokens) == (2, 0, 6, 0.0, 0.0)
-    assert (state.best, state.best_epoch, state.since_best) == (2.0, 2, 0)
+    assert (state.best_epoch, state.since_best) == (2, 0)
 
 
 def outcome(work, state):
@@ -267,10 +267,26 @@ def test_plateaus_lower_the_rate():
 )
 def test_the_best_epoch(selection, figures, best):
     work = Work(figures)
-    work.validate = lambda: {"other": 1.0, selection: figures[work.done[-1][0]]}
+    work.validate = lambda: {"perplexity": 1.0, selection: figures[work.done[-1][0]]}
     state = work.fit(plan(len(figures), 1, selection))
     assert list(work.best) == list(best) and state.best_epoch == max(best, default=0)
-    assert state.best == best.get(state.best_epoch)
+    assert (best_figures(state) or {}).get(selection) == best.get(state.best_epoch)
+
+
+@pytest.mark.parametrize(
+    ("scores", "perplexities", "best"),
+    [
+        ([0.02, 0.02, 0.02], [9.0, 7.0, 8.0], 2),
+        ([0.02, 0.02, 0.02], [9.0, 7.0, 7.0], 2),
+        ([0.02, 0.02, 0.03], [9.0, 7.0, 99.0], 3),
+        ([0.02, 0.01, 0.02], [7.0, 1.0, 8.0], 1),
+        ([0.02, 0.02, 0.02], [9.0, math.nan, 8.0], 3),
+    ],
+)
+def test_of_equal_epochs_the_better_perplexity_wins(scores, perplexities, best):
+    work = Work(scores)
+    work.validate = lambda: {"bleu": scores[work.done[-1][0]], "perplexity": perplexities[work.done[-1][0]]}
+    assert work.fit(plan(3, 1, "bleu")).best_epoch == best
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

@@ -60,7 +60,7 @@ def test_lines_longer_than_the_model_reads_are_counted(saved, translator, caplog
     for n_best in (None, 2):
         caplog.clear()
         translated(owner.signatures, long, n_best)
-        assert "1 lines were longer than the model reads" in caplog.text
+        assert "1 line longer than the model reads" in caplog.text and "search.max_tokens" in caplog.text
     caplog.clear()
     translated(translator.signatures(), long)
     assert caplog.text == ""  # no server, no limit
@@ -91,7 +91,7 @@ def test_no_saved_model_is_one_line(tmp_path):
 def test_broken_lines_are_counted(translator, caplog):
     with caplog.at_level("WARNING", logger="heliograph"):
         assert len(translated(translator.signatures(), b"eins\n\xff\xfe\nzwei \xed\xa0\x80\n\xef\xbf\xbd\n")) == 4
-    assert "2 lines held invalid UTF-8" in caplog.text
+    assert "2 lines with invalid UTF-8" in caplog.text
 
 
 def test_a_line_of_a_megabyte_is_one_line_of_complaint(translator):

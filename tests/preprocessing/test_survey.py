@@ -91,7 +91,7 @@ def test_other_formats_have_their_place_in_a_configuration(tmp_path, name):
 def test_empty_files(tmp_path):
     for name in ("a.de", "b.de", "a.en", "b.en"):
         write(tmp_path, name, [])
-    with pytest.raises(DataError, match=r"^/\S*/a\.de and 1 more files are empty; expected one sentence a line$"):
+    with pytest.raises(DataError, match=r"^/\S*/a\.de and 1 more file are empty; expected one sentence a line$"):
         survey(FilePairs(f"{tmp_path}/*.de", f"{tmp_path}/*.en"))
 
 

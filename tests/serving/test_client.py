@@ -87,9 +87,9 @@ def test_a_busy_server_is_asked_again(moody):
         ([BUSY, BUSY], "503: full, after 2 attempts"),
         ([(400, b'{"error": "bad"}')], "400: bad"),
         ([(500, b"<html>")], "500: "),
-        ([(200, b"<html>")], "expected 1 translations, got something else"),
-        ([(200, b'{"predictions": ["X", "Y"]}')], "expected 1 translations, got something else"),
-        ([(200, b"[]")], "expected 1 translations, got something else"),
+        ([(200, b"<html>")], "expected 1 translation, got something else"),
+        ([(200, b'{"predictions": ["X", "Y"]}')], "expected 1 translation, got something else"),
+        ([(200, b"[]")], "expected 1 translation, got something else"),
     ],
 )
 def test_what_cannot_be_mended_is_said(moody, moods, message):

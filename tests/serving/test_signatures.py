@@ -244,7 +244,7 @@ def test_a_text_that_is_too_long_is_refused_if_so_configured():
     translator = make_translator(max_tokens=8, overlong="refuse")
     assert translator.n_best(tf.constant(["a b c d "]))["truncated"].numpy().tolist() == [False]
     for call in (translator.translate, translator.n_best):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="a text has more tokens than 8, the most that this"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"more tokens than 8, .* a larger search\.max_tokens"):
             call(tf.constant(["x", "a b c d ef"]))
 
 

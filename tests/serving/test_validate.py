@@ -38,7 +38,8 @@ def change(version, edit):
     path.write_bytes(saved.SerializeToString())
 
 
-def test_a_good_model_climbs_every_rung(version, tmp_path):
+def test_a_good_model_climbs_every_rung(version, tmp_path, caplog):
+    caplog.set_level("INFO", "heliograph.validate")
     rungs = validate(version, tmp_path)
     assert [rung.name for rung in rungs] == ["lint", "session", "C++"]
     assert [finding for rung in rungs for finding in rung.findings] == [] and passed(rungs)
@@ -48,6 +49,12 @@ def test_a_good_model_climbs_every_rung(version, tmp_path):
         assert rungs[2].passed is None and "install one" in rungs[2].note
         pytest.skip("no C++ compiler: the last rung was not tried")
     assert rungs[2].passed and rungs[2].note.startswith(f"{expected} requests answered alike; one text in ")
+    assert caplog.messages == [
+        f"lint: reading the files of {version}",
+        f"session: a clean process loads the model and answers {expected} requests",
+        "C++: building the program that loads the model, once for this TensorFlow",
+        f"C++: the program loads the model and answers {expected} requests",
+    ]
 
 
 def test_the_warmup_file_holds_every_signature_and_what_no_person_types(translator, version):

@@ -243,4 +243,8 @@ def test_checks_of_a_corpus_that_failed(tmp_path):
     (folder / "anomalies.json").write_text(json.dumps({"anomalies": 1, "checks": [check]}))
     document = Document(page(Run(load("dates"), [*root.states, failed])))
     assert ["untranslated", "train", "0.7", "0.2", "failed", "validation.max"] in document.rows
-    assert "1 checks: 1 failed." in "".join(document.text)
+    refused = State("ExampleValidator", "refused", None, "too many pairs look untranslated", (folder.name,))
+    html = page(Run(load("dates"), [*root.states, refused]))
+    assert "All checks" in html and "ExampleValidator refused: too many pairs look untranslated" in html
+    assert "Not there yet" not in html
+    assert "1 check: 1 failed." in "".join(document.text)
