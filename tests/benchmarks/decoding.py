@@ -74,6 +74,7 @@ CANDIDATES = (  # the first of Heliograph's for a model is the one that peers wi
     Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.shortlist=20",)),
     Candidate("heliograph", "lstm", "float32", (5,), ("search.stop_after=5",)),
     Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.stop_after=5",)),
+    Candidate("heliograph", "lstm", "float32", (5,), ("search.stop_after=5", "search.shortlist=20")),
     Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.stop_after=5", "search.shortlist=20")),
     Candidate("pytorch_loop", "lstm", "float32", (5, 1)),
     Candidate("joeynmt", "lstm", "float32", (5, 1)),
