@@ -8,8 +8,9 @@
     ROOT/Pusher/0c1b2d4e3f9a/refusal.txt                    instead of a manifest: why nothing was made
 
 The folder's name is the first 12 hexadecimal digits of a fingerprint of everything the outputs depend on. Without a
-readable manifest a folder is no artifact: it is never read, and cleared before its component is executed again. Whoever
-reads an artifact holds its manifest's lock with others (`reading`); whoever removes or replaces it holds that alone.
+readable manifest a folder is no artifact: nothing is made of it, and it is cleared before its component is executed
+again. Whoever reads an artifact holds its manifest's lock with others (`reading`); whoever removes or replaces it holds
+that alone.
 """
 
 import hashlib

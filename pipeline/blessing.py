@@ -164,4 +164,5 @@ def _of_newest_version(published: Path) -> str | None:
     """Fingerprint of the evaluation that the newest published version's model card names."""
     versions = versions_of(published)
     card = read_card(versions[-1]) if versions else None
-    return None if card is None else card.get("evaluation")
+    evaluation = None if card is None else card.get("evaluation")
+    return evaluation if isinstance(evaluation, str) else None

@@ -48,9 +48,9 @@ class TrainingState:
     best_epoch: int = 0
     """The epoch that validation likes best, from 1; 0 if the selection's figure was never finite."""
     since_best: int = 0
-    """Epochs after that one."""
+    """Epochs without improvement of the selection."""
     since_plateau: int = 0
-    """Epochs without improvement since the learning rate was last lowered."""
+    """The same since the learning rate was last lowered."""
     logs: dict[str, int] = dataclasses.field(default_factory=dict)
     """Log files and their sizes in bytes."""
 

@@ -258,7 +258,9 @@ def _trained(config: Config, root: Path, arguments: argparse.Namespace) -> list[
         UsageError: There is no trained model; the message has the command that trains it.
     """
     components = build(config)
-    states = {state.component: state for state in inspect(components, root)}
+    # Nothing that comes after these matters, such as what is published.
+    wanted = {one.key: one for key in (model_key(config), *shortlist_keys(config)) for one in needed(components, key)}
+    states = {state.component: state for state in inspect(tuple(wanted.values()), root)}
     found = []
     for key in ("Transform", model_key(config)):
         state = states[key]

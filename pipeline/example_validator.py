@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.artifacts import find_all
+from pipeline.artifacts import find_all, write_whole
 from pipeline.summary import summary
 from pipeline.validation_config import ValidationConfig
 from preprocessing.anomalies import Limits, as_json, check_corpus, defects, message
@@ -62,7 +62,9 @@ def validate_examples(
         RuntimeError: Pairs have got lost, or a source is in two splits.
     """
     path = statistics_dir / _STATISTICS_FILE
-    if earlier is not None and earlier.path.resolve() == path.resolve():
+    given = Path(str(validation.compare_with)).resolve()
+    # The run's own root would be an earlier one until its statistics are there, and never again.
+    if earlier is not None and (earlier.path.resolve() == path.resolve() or given == path.resolve().parents[2]):
         raise DataError(
             f"{_KEY}: {validation.compare_with}: expected an earlier run, found the statistics of this one; "
             f"name another root, or a copy of an earlier {_STATISTICS_FILE}"
@@ -74,7 +76,7 @@ def validate_examples(
     except DataError as error:
         raise DataError(f"{_KEY}: {validation.compare_with}: {error}") from error
     report = output / ANOMALIES_FILE
-    report.write_text(json.dumps(as_json(checks), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(report, json.dumps(as_json(checks), indent=2, ensure_ascii=False) + "\n")
     broken = defects(checks)
     if broken:
         raise RuntimeError(f"{broken[0]}: this is a defect of Heliograph or of the runner; all checks: {report}")

@@ -154,6 +154,7 @@ LINEAGE_COMMANDS = {
         execute=_clean,
         add_arguments=_add_clean_arguments,
         takes_config=False,
+        takes_beam_args=True,  # what killed runs staged may lie elsewhere
     ),
 }
 """Every such command by name, in the order of the help."""

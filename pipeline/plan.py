@@ -32,7 +32,8 @@ class State:
     artifact: Artifact | None
     """The artifact that is up to date; if there is none, the newest of the component, if any. `source missing`: the
     files from outside are gone, and this is the newest artifact with the same parameters, which serves as up to date.
-    `refused`: none, for its execution refused the corpus or the model that it judged, and will again."""
+    `refused`: none, for its execution refused the corpus or the model that it judged. It is no longer told once what
+    it reads has changed, such as the model to compare with."""
     reason: str = ""
     """Why it is not up to date."""
     ids: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pipeline.artifacts import MANIFEST, Manifest, write_whole
 from pipeline.blessing import is_overtaken
 from pipeline.config import Config
 from pipeline.locks import exclusive
-from preprocessing.errors import RefusedError
+from preprocessing.errors import DataError, RefusedError
 from serving.push import push
 from serving.versions import newest_version
 
@@ -27,16 +27,17 @@ def push_model(config: Config, exporter_dir: Path, model_validator_dir: Path, ou
         The number of the published version.
 
     Raises:
-        RefusedError: the model is not blessed, or not next to the one that is published by now.
+        RefusedError: the model is not blessed.
+        DataError: it was not judged next to the one that is published by now.
     """
     verdict = Manifest.model_validate_json((model_validator_dir / MANIFEST).read_bytes())
     if not verdict.metrics["blessed"]:
         raise RefusedError(f"{config.name}: not blessed, so not pushed: {verdict.metrics['reason']}")
     base_dir = Path(str(config.serving.push_to), config.name)
     base_dir.mkdir(parents=True, exist_ok=True)
-    with exclusive(base_dir / PUSH_LOCK, _on_wait):
+    with exclusive(base_dir / PUSH_LOCK, waiting):
         if is_overtaken(model_validator_dir.parents[1], verdict, base_dir):
-            raise RefusedError(
+            raise DataError(
                 f"{newest_version(base_dir)}: another model was pushed meanwhile; run again: "
                 "only the verdict is repeated"
             )
@@ -56,5 +57,6 @@ def published_in(pusher_dir: Path) -> Path:
     return Path(json.loads((pusher_dir / _PUSHED_FILE).read_text(encoding="utf-8"))["published"])
 
 
-def _on_wait(process: str) -> None:
+def waiting(process: str) -> None:
+    """Says whose lock is awaited."""
     log.info("waiting for process %s, which is publishing", process)

@@ -150,7 +150,7 @@ class _Execution:
             with interruptible():
                 metrics = component.execute({name: artifact.path for name, artifact in self.inputs.items()}, path)
         except RefusedError as error:
-            artifacts.write_whole(path / artifacts.REFUSAL, f"{error}\n")
+            artifacts.write_whole(path / artifacts.REFUSAL, " ".join(str(error).split()) + "\n")
             raise
         artifact = artifacts.publish(
             path,

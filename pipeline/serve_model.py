@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import urllib.parse
+from contextlib import nullcontext
 
 from pipeline.quiet import filtered_stderr
 from preprocessing.errors import DataError
@@ -39,7 +40,9 @@ def serve_model(options: ServeOptions) -> None:
             log.info("REST %s   gRPC grpc://%s:%d/%s", url, options.host, rpc, model.name)
             log.info("""curl -d '{"instances": ["…"]}' %s:predict""", url)
 
-        await serve(options, stop, ready, filtered_stderr)
+        # After the first version nothing is held back: were the process to die of one, its last words would be lost.
+        filters = iter([filtered_stderr])
+        await serve(options, stop, ready, lambda: next(filters, nullcontext)())
 
     try:
         asyncio.run(main())

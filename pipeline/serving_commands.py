@@ -12,7 +12,9 @@ from pipeline.components import build
 from pipeline.config_files import presets
 from pipeline.data_files import user_cache
 from pipeline.errors import UsageError
+from pipeline.locks import exclusive
 from pipeline.plan import inspect
+from pipeline.pusher import PUSH_LOCK, waiting
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
 from serving.push import roll_back
@@ -42,7 +44,10 @@ def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _rollback(arguments: argparse.Namespace) -> None:
     try:
-        print(roll_back(arguments.model, arguments.version))
+        # A Pusher must not publish over it what was judged next to the version that is left.
+        held = exclusive(arguments.model / PUSH_LOCK, waiting) if arguments.model.is_dir() else nullcontext()
+        with held:
+            print(roll_back(arguments.model, arguments.version))
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
 

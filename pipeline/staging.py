@@ -9,6 +9,7 @@ deleted in the end; of a step that was killed, when its folder is next cleared: 
 """
 
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from preprocessing.errors import DataError
-from preprocessing.file_patterns import list_folder
+from preprocessing.file_patterns import file_systems, has_wildcards, is_remote, list_folder
+from preprocessing.wording import counted
 
 NOTE = "staged"
 """In the folder of an execution: where its files are staged, for as long as they are."""
 
+_OPTION = "Beam option --temp_location"
 _COPIES = 8  # at once; each waits for a network most of the time
 _BLOCK = 1 << 20
 
@@ -49,18 +52,21 @@ def staged(beam_args: Sequence[str], output: Path, *inputs: Path) -> Iterator[tu
     if parent is None:
         yield (str(output), *map(str, inputs))
         return
+    if has_wildcards(parent):
+        raise DataError(f"{_OPTION}={parent}: Beam reads *, ? and [ in a path as wildcards; choose another folder")
     use_file_systems(beam_args)
+    folder = (
+        f"{parent if is_remote(parent) else os.path.abspath(parent)}".rstrip("/") + f"/heliograph-{uuid.uuid4().hex}"
+    )
+    _try_out(folder, parent)
+    (output / NOTE).write_text(folder, encoding="utf-8")
     try:
-        folder = FileSystems.join(parent, f"heliograph-{uuid.uuid4().hex}")
-        (output / NOTE).write_text(folder, encoding="utf-8")
-        FileSystems.mkdirs(folder)
-    except (OSError, ValueError) as error:  # ValueError: no file system of this scheme is installed
-        raise DataError(f"Beam option --temp_location={parent}: cannot be written ({_one_line(error)})") from error
-    written, *places = (FileSystems.join(folder, name) for name in ("output", *map(str, range(len(inputs)))))
-    try:
+        written, *places = (FileSystems.join(folder, name) for name in ("output", *map(str, range(len(inputs)))))
         for path, place in zip(inputs, places, strict=True):
             _copy_files(str(path), place)
         yield (written, *places)
+        if not list_folder(written):
+            raise DataError(f"{_OPTION}={parent}: the workers have left nothing in {written}; is it the same for all?")
         _copy_files(written, str(output))
     finally:
         discard(output)
@@ -75,14 +81,31 @@ def discard(output: Path) -> None:
 
     folder = note.read_text(encoding="utf-8")
     try:
-        delete_folder(folder)
-    except (OSError, ValueError) as error:
+        if is_remote(folder) or os.path.isdir(folder):
+            file_systems()  # have options by now, if only those of the environment
+            delete_folder(folder)
+    except Exception as error:  # each file system has classes of its own
         _log.warning("%s: staged files cannot be deleted (%s); delete them by hand", folder, _one_line(error))
     note.unlink()
 
 
+def _try_out(folder: str, parent: str) -> None:
+    """Writes a file: object stores say only then that a bucket is missing, or a key wrong."""
+    from apache_beam.io.filesystems import FileSystems
+
+    logging.disable(logging.ERROR)  # of tracebacks, before our own line
+    try:
+        with FileSystems.create(FileSystems.join(folder, "begun")) as file:
+            file.write(b"1")
+    except Exception as error:  # as above
+        raise DataError(f"{_OPTION}={parent}: cannot be written ({_one_line(error)})") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _copy_files(from_folder: str, to_folder: str) -> None:
     names = list_folder(from_folder)
+    _log.info("copying %s from %s to %s", counted(len(names), "file"), from_folder, to_folder)
     with ThreadPoolExecutor(_COPIES) as pool:
         for _ in pool.map(lambda name: _copy_file(name, from_folder, to_folder), names):
             pass
@@ -101,7 +124,7 @@ def _copy_file(name: str, from_folder: str, to_folder: str) -> None:
             FileSystems.create(target, compression_type=as_it_is) as write,
         ):
             shutil.copyfileobj(read, write, _BLOCK)
-    except OSError as error:  # BeamIOError is one
+    except Exception as error:  # as above
         raise DataError(f"{source}: cannot be copied to {to_folder} ({_one_line(error)})") from error
 
 

@@ -57,6 +57,10 @@ class Plan:
             return False
         return best is None or order(self.selection, figures) < order(self.selection, best)
 
+    def improved(self, figures: Mapping[str, float], best: Mapping[str, float] | None) -> bool:
+        """Whether they are better in the selection itself, for which patience waits: the perplexity may creep on."""
+        return self.better(figures, best) and (best is None or figures[self.selection] != best[self.selection])
+
 
 class Work(Protocol):
     """What the loop has done for it."""
@@ -152,15 +156,17 @@ def _perplexity(state: TrainingState) -> float:
 
 def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Observer, ...]) -> None:
     figures = work.validate()
-    better = plan.better(figures, best_figures(state))
+    best = best_figures(state)
     logs = {"perplexity": _perplexity(state), **state.last, **{f"val_{name}": v for name, v in figures.items()}}
     for name, value in logs.items():
         state.history.setdefault(name, []).append(value)
     state.epoch += 1
     state.batch, state.nll, state.tokens = 0, 0.0, 0.0
-    if better:
-        state.best_epoch, state.since_best, state.since_plateau = state.epoch, 0, 0
+    if plan.better(figures, best):
+        state.best_epoch = state.epoch
         work.save_best(state.epoch)
+    if plan.improved(figures, best):
+        state.since_best = state.since_plateau = 0
     else:
         state.since_best += 1
         state.since_plateau += 1
@@ -170,7 +176,9 @@ def _end_epoch(state: TrainingState, work: Work, plan: Plan, observers: tuple[Ob
     for observer in observers:
         observer.on_epoch(state, logs)
     if state.epoch < plan.epochs and plan.finished(state):
-        log.info("stopping early: validation %s is not better since epoch %d", plan.selection, state.best_epoch)
+        log.info(
+            "stopping early: validation %s is not better since epoch %d", plan.selection, state.epoch - state.since_best
+        )
 
 
 def best_figures(state: TrainingState) -> dict[str, float] | None:

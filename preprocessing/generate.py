@@ -34,6 +34,7 @@ from preprocessing.filters import Duplicates, FilterOptions
 from preprocessing.grouping import GroupThroughFiles, SpreadThroughFiles, delete_folder, shuffle_folder
 from preprocessing.judge import JudgeGroups, JudgePairs, WeighPairs
 from preprocessing.reading import PAIRS, Listed, Pair, PairCoder, ReadPairs, list_shards
+from preprocessing.records import delete_leftovers
 from preprocessing.splits import settle, split_by_hash
 from preprocessing.text import TextConfig
 from preprocessing.wording import counted
@@ -124,6 +125,7 @@ def generate_examples(
         counts["files"] = [listed.shard.name for listed in shards]
         tally.check_counts(counts, needed, options.max_error_share)
         _write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n", FileSystems.join(aside, COUNTS_FILE))
+        delete_leftovers(aside)
         _move_files(aside, output_dir)
     finally:
         delete_folder(aside)

@@ -21,7 +21,9 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from preprocessing.errors import DataError
+from preprocessing.file_patterns import list_folder
 
+_ASIDE = ".aside"
 _BUFFER_BYTES = 1 << 16  # a call of gzip's, in Python, for each few bytes would take as long as what it does
 
 
@@ -35,7 +37,7 @@ def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
     Raises:
       DataError: the file cannot be written.
     """
-    aside = f"{path}.{uuid.uuid4().hex}.aside"
+    aside = f"{path}.{uuid.uuid4().hex}{_ASIDE}"
     try:
         try:
             with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -49,6 +51,13 @@ def write_whole(path: str, write: Callable[[BinaryIO], object]) -> None:
         raise DataError(
             f"{path}: cannot be written ({_one_line(error)}); check the path, its permissions and space"
         ) from error
+
+
+def delete_leftovers(folder: str) -> None:
+    """Deletes what workers that died were writing, where others did their work."""
+    for name in list_folder(folder):
+        if name.endswith(_ASIDE):
+            FileSystems.delete([FileSystems.join(folder, name)])
 
 
 def write_records(path: str, records: Iterable[bytes]) -> int:

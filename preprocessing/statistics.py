@@ -57,7 +57,7 @@ from preprocessing.examples import TRAIN, record_files, splits_of
 from preprocessing.findings import with_paths
 from preprocessing.grouping import shuffle_folder
 from preprocessing.pair_counts import CountPairs
-from preprocessing.records import write_whole
+from preprocessing.records import delete_leftovers, write_whole
 from preprocessing.repeats import CountRepeats
 from preprocessing.transform import ReadPairRecords
 from preprocessing.vocabulary import SIDES, read_vocabulary, vocabulary_file
@@ -104,6 +104,7 @@ def statistics(
 
     with shuffle_folder(output_dir) as folder:
         run(lambda pipeline: build(pipeline, folder), beam_args)
+    delete_leftovers(output_dir)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         written: dict[str, Any] = json.loads(file.read())
     return written

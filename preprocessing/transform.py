@@ -29,7 +29,7 @@ from preprocessing.errors import DataError
 from preprocessing.examples import TRAIN, Record, from_example, record_files, splits_of, to_example
 from preprocessing.grouping import batches, shuffle_folder
 from preprocessing.learning import VocabularyOptions, write_vocabularies
-from preprocessing.records import read_records, write_records
+from preprocessing.records import delete_leftovers, read_records, write_records
 from preprocessing.segmentation_table import segmentation_file, segmentation_line, write_segmentations
 from preprocessing.subword_sampling import LONGEST_SAMPLED_WORD, WordSampler
 from preprocessing.text import SUBWORD_UNITS, TextConfig
@@ -101,6 +101,7 @@ def transform(
         raise DataError(f"{examples_dir}: expected records of split {TRAIN!r}, found none; run ExampleGen first")
     with shuffle_folder(output_dir) as folder:
         counters = run(lambda pipeline: _build(pipeline, files, output_dir, folder, options), beam_args)
+    delete_leftovers(output_dir)
     sizes = {f"{side}_vocabulary_size": len(read_vocabulary(vocabulary_file(output_dir, side))) for side in SIDES}
     return {**sizes, **counters}
 

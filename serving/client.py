@@ -175,7 +175,7 @@ class Client:
 
 
 def _end_reading(answer: requests.Response) -> None:
-    with suppress(RuntimeError):  # it has just come in
+    with suppress(RuntimeError, ValueError, OSError):  # it has just come in, or the server has gone
         answer.raw.shutdown()
 
 

@@ -43,8 +43,8 @@ def roll_back(base_dir: Path, version: int | None = None) -> Path:
 
     Args:
         base_dir: the servable's folder.
-        version: which one; `None` for the one before the current one. After a rollback that is the one before the
-            version that was gone back to, never the one that was left.
+        version: which one; `None` for the one before the current one. Right after a rollback that is the one before
+            the version that was gone back to, not the one that was left; after a push that one is older like others.
 
     Returns:
         The published version's folder.

@@ -1,7 +1,7 @@
 """`heliograph report`: the page a person looks at, one HTML file that needs no network, no script and no other file.
 
-It is made of artifacts alone, so the same artifacts give the same bytes; its footer says which they were. It is no
-artifact itself.
+It is made of artifacts and refusals alone, so the same ones give the same bytes; its footer says which they were. It is
+no artifact itself.
 """
 
 from collections.abc import Sequence

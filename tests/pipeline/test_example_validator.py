@@ -61,6 +61,9 @@ def test_an_earlier_run_by_its_root_or_file(tmp_path):
         assert list(compared_files(earlier)) == ["compare_with statistics.json"]
     with pytest.raises(DataError, match="found the statistics of this one"):
         validate({"compare_with": str(tmp_path / "root")}, path, tmp_path / "same")
+    own = folder(tmp_path / "root" / "StatisticsGen" / "123456789abc", statistics())  # the root's next statistics
+    with pytest.raises(DataError, match="found the statistics of this one"):
+        validate({"compare_with": str(tmp_path / "root")}, own, tmp_path / "own")
     (path / "statistics.json").write_text("{}")
     with pytest.raises(DataError, match=r"validation\.compare_with: .*preprocess that corpus again"):
         validate({"compare_with": str(tmp_path / "root")}, now, tmp_path / "old")

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.pusher import published_in, push_model
-from preprocessing.errors import RefusedError
+from preprocessing.errors import DataError, RefusedError
 from serving.versions import versions_of
 from tests.pipeline.test_blessing import History
 
@@ -53,7 +53,7 @@ def test_of_two_that_were_judged_at_once_one_is_published(push, tmp_path):
     def run(publish):
         try:
             done.append(publish()["version"])
-        except RefusedError as error:
+        except DataError as error:
             refused.append(str(error))
 
     threads = [threading.Thread(target=run, args=(publish,)) for publish in races]
@@ -72,5 +72,5 @@ def test_the_first_two_models_of_a_name(push):
     """Neither was compared with anything, and both are blessed; the second one has to be judged next to the first."""
     (_, one), (_, other) = push("one"), push("other")
     assert one() == {"version": 1}
-    with pytest.raises(RefusedError, match="another model was pushed meanwhile"):
+    with pytest.raises(DataError, match="another model was pushed meanwhile"):
         other()

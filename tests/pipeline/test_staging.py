@@ -99,6 +99,39 @@ def test_unknown_file_systems(tmp_path):
     assert contents(tmp_path) == {}
 
 
+def test_a_temp_location_that_beam_would_take_for_a_pattern(tmp_path):
+    with (
+        pytest.raises(DataError, match=r"--temp_location=a\[1\]: Beam reads"),
+        staged(["--temp_location=a[1]"], tmp_path),
+    ):
+        pass
+    assert contents(tmp_path) == {}
+
+
+def test_workers_that_leave_nothing(tmp_path):
+    (tmp_path / "output").mkdir()
+    with (
+        pytest.raises(DataError, match=r"the workers have left nothing in .*; is it the same for all\?$"),
+        staged([f"--temp_location={tmp_path}/mounted"], tmp_path / "output"),
+    ):
+        pass
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_of_this_machine_is_found_from_everywhere(tmp_path, monkeypatch, caplog):
+    output = tmp_path / "0123456789ab"
+    output.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with staged(["--temp_location=here"], output) as (written,):
+        assert written == f"{(output / NOTE).read_text()}/output" and written.startswith(f"{tmp_path}/here/heliograph-")
+        Path(written).mkdir()
+        Path(written, "a").write_bytes(b"a")
+    assert contents(tmp_path) == {"0123456789ab/a": b"a"}
+    (output / NOTE).write_text(f"{tmp_path}/here/gone", encoding="utf-8")
+    artifacts.remove(output)
+    assert caplog.records == []  # it was deleted before
+
+
 def test_dataflow_reads_nothing_of_this_machine(tmp_path):
     data = load("multi30k-de-en-tutorial", [f"data.directory={tmp_path}"]).data
     dataflow = ["--runner=DataflowRunner"]

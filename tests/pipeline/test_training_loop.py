@@ -289,6 +289,15 @@ def test_of_equal_epochs_the_better_perplexity_wins(scores, perplexities, best):
     assert work.fit(plan(3, 1, "bleu")).best_epoch == best
 
 
+def test_patience_waits_for_the_selection_not_for_the_perplexity(caplog):
+    work = Work([])
+    work.validate = lambda: {"bleu": 0.5, "perplexity": 9.0 - work.done[-1][0]}
+    with caplog.at_level("INFO", "heliograph.train"):
+        state = work.fit(dataclasses.replace(plan(4, 1, "bleu"), patience=2, plateau_patience=2))
+    assert (state.epoch, state.best_epoch, state.since_best) == (3, 3, 2) and ("lower_rate",) in work.calls
+    assert "validation bleu is not better since epoch 1" in caplog.text
+
+
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_ends_it(loss):
     work = Work([3.0], losses={5: loss})
