@@ -144,6 +144,8 @@ def _judge_rerun(path: Path, used: Collection[str] | None) -> tuple[bool, str]:
         if complete and not (path.parents[1] / path.name).exists():
             return False, "the next run puts it in its place"
         if not complete:
+            if used is not None and (path.parents[1] / path.name / artifacts.MANIFEST).exists():
+                return True, f"{_UNFINISHED}; the configuration uses the one that is there"
             return _judge_unfinished(path, used, "a run with --rerun")
     return True, _UNFINISHED
 

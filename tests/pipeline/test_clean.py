@@ -101,6 +101,14 @@ def test_a_refusal_stays_unless_another_one_is_configured(tmp_path):
     assert not path.exists()
 
 
+def test_an_interrupted_repetition_is_of_no_use_beside_its_artifact(tmp_path):
+    made = make(tmp_path, "Trainer", 10)
+    again = unfinished(tmp_path, "Trainer/rerun", made.id, scratch="checkpoints")
+    assert what(clean(tmp_path, dry_run=False))[0] == {} and again.exists()
+    (removed, _) = what(clean(tmp_path, dry_run=False, used=[made.id]))
+    assert removed.keys() == {made.id} and not again.exists() and made.path.exists()
+
+
 def test_what_was_made_again_and_not_put_in_place_is_kept(tmp_path):
     made = make(tmp_path, "Trainer", 1)
     again = tmp_path / "Trainer" / "rerun" / made.id
