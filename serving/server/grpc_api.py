@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import grpc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
@@ -38,7 +39,8 @@ async def start(predictor: Predictor, address: str, max_message: int) -> tuple[g
     Raises:
         OSError: the address cannot be had.
     """
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)])
+    options = [("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(interceptors=[_Parsing()], options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(predictor), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(predictor), server)
     healths = health.aio.HealthServicer()
@@ -51,6 +53,24 @@ async def start(predictor: Predictor, address: str, max_message: int) -> tuple[g
         raise OSError(f"{address}: cannot be listened on: {error}") from None
     await server.start()
     return server, port
+
+
+class _Parsing(grpc.aio.ServerInterceptor):
+    """Refuses bytes that are no message with INTERNAL, as gRPC for C++ does; that for asyncio says UNKNOWN."""
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        async def answer(content: bytes, context: Any) -> Any:
+            try:
+                request = handler.request_deserializer(content)
+            except DecodeError as error:
+                await context.abort(grpc.StatusCode.INTERNAL, f"the request cannot be parsed: {error}")
+            return await handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):

@@ -240,6 +240,16 @@ def test_grpc_refusals(endpoint):
         check_refused(endpoint, predict_request(label="x", text=["x"]), code.INVALID_ARGUMENT, "label: x")
 
 
+@pytest.mark.parametrize("content", [b"\xff\xff", b"\x0a\x7f", b"\x00"])
+@pytest.mark.parametrize("method", ["PredictionService/Predict", "ModelService/GetModelStatus"])
+def test_grpc_bytes_that_are_no_message(endpoint, translations, method, content):
+    call = endpoint.channel.unary_unary(f"/tensorflow.serving.{method}")  # bytes in, bytes out
+    with pytest.raises(grpc.RpcError) as caught:
+        call(content, timeout=30)
+    assert caught.value.code() == grpc.StatusCode.INTERNAL
+    test_grpc_predict(endpoint, translations)
+
+
 def test_grpc_status_and_metadata(endpoint):
     request = GetModelStatusRequest()
     request.model_spec.name = "demo"
