@@ -54,10 +54,11 @@ def inspect(components: Sequence[Component], root: Path, rerun: Collection[str] 
     done: dict[str, Artifact] = {}
     possible: dict[str, list[Artifact]] = {}
     for component in components:
-        state = _inspect(component, done, possible, root, component.key in rerun)
+        others = artifacts.find_all(root, component.name)
+        state = _inspect(component, others, done, possible, root, component.key in rerun)
         if state.artifact is not None and state.state in ("up to date", "source missing"):
             done[component.key] = state.artifact
-        possible[component.key] = [item for item in artifacts.find_all(root, component.name) if item.id in state.ids]
+        possible[component.key] = [item for item in others if item.id in state.ids]
         states.append(state)
     return states
 
@@ -78,13 +79,13 @@ def _intention(state: State) -> str:
 
 def _inspect(
     component: Component,
+    others: Sequence[Artifact],
     done: Mapping[str, Artifact],
     possible: Mapping[str, Sequence[Artifact]],
     root: Path,
     rerun: bool,
 ) -> State:
     # Another variant's artifact is not an older one of this component.
-    others = artifacts.find_all(root, component.name)
     newest = others[0] if others and not component.variant else None
     standing: Standing = "missing" if newest is None else "outdated"
     inputs = {name: done[name].fingerprint for name in component.inputs if name in done}

@@ -55,9 +55,8 @@ def staged(beam_args: Sequence[str], output: Path, *inputs: Path) -> Iterator[tu
     if has_wildcards(parent):
         raise DataError(f"{_OPTION}={parent}: Beam reads *, ? and [ in a path as wildcards; choose another folder")
     use_file_systems(beam_args)
-    folder = (
-        f"{parent if is_remote(parent) else os.path.abspath(parent)}".rstrip("/") + f"/heliograph-{uuid.uuid4().hex}"
-    )
+    base = parent if is_remote(parent) else os.path.abspath(parent)
+    folder = f"{base.rstrip('/')}/heliograph-{uuid.uuid4().hex}"
     _try_out(folder, parent)
     (output / NOTE).write_text(folder, encoding="utf-8")
     try:
