@@ -58,14 +58,12 @@ def recommend(survey: Survey) -> Sections:
         ],
     }
     if joint:
-        # One vocabulary needs one section of options.
-        size = max(choice.value for side in ("source", "target") for choice in sections[side] if choice.key == _SIZE)
-        for side in ("source", "target"):
-            sections[side] = [
-                choice._replace(value=size) if choice.key == _SIZE else choice for choice in sections[side]
-            ]
-        shared = survey.source.shared_letters, survey.target.shared_letters
-        why = f"{shared[0]:.0%} and {shared[1]:.0%} of the letters occur on the other side, too"
+        # One vocabulary needs one section of options: those of the side with more characters, which has the larger one.
+        sides = survey.source, survey.target
+        larger = max(sides, key=lambda side: side.distinct_characters)
+        sections["source"] = sections["target"] = _text(larger, "bpe", survey.pairs)
+        shares = " and ".join(f"{side.shared_letters:.0%}" for side in sides)
+        why = f"{shares} of the letters occur on the other side, too"
         sections["vocabulary"] = [Choice("joint", True, why)]
     if units[1] == "symbols":
         sections["evaluation"] = [Choice("metrics", ["word_error_rate", "phone_error_rate", "exact_match"])]
@@ -88,9 +86,6 @@ def unit_of(side: SideSurvey) -> Unit:
     if side.distinct_words <= _CLOSED and side.mean_words >= 2 and exhausted:
         return "symbols"
     return "character" if side.mean_characters <= _SHORT else "bpe"
-
-
-_SIZE = "max_vocabulary"
 
 
 def _held_out(pairs: int) -> float:
@@ -129,7 +124,7 @@ def _text(side: SideSurvey, unit: Unit, pairs: int) -> list[Choice]:
     size = max(size, 1_000 * math.ceil(2 * side.distinct_characters / 1_000))
     choices = [
         Choice("unit", "bpe", "subwords, so no word is unknown"),
-        Choice(_SIZE, size, f"{counted(pairs, 'pair')}; presets of 29,000 have 4,000 to 6,000"),
+        Choice("max_vocabulary", size, f"{counted(pairs, 'pair')}; presets of 29,000 have 4,000 to 6,000"),
         Choice("min_count", 1),
     ]
     if pairs >= 2 * _SOME:

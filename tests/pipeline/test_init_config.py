@@ -79,6 +79,16 @@ def test_more_data_more_weights():
     assert chosen(survey_of(3_000))["model", "architecture"] == "recurrent"
 
 
+def test_a_joint_vocabulary_has_one_sides_options(tmp_path):
+    found = survey_of(29_000, distinct_characters=1_500)
+    mine = chosen(found)
+    assert mine["source", "character_coverage"] == mine["target", "character_coverage"] < 1
+    assert mine["source", "max_vocabulary"] == mine["target", "max_vocabulary"] == 4_000
+    path = tmp_path / "init.toml"
+    path.write_text(toml(["a.de", "b.en"], found, recommend(found)), encoding="utf-8")
+    assert load(str(path)).vocabulary.joint
+
+
 def test_other_letters_are_no_joint_vocabulary():
     assert ("vocabulary", "joint") not in chosen(survey_of(29_000, shared_letters=0.1))
 
