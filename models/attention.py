@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 
 from models.cells import Product, product
+from models.frozen_weights import product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.scopes import in_scope
 
@@ -95,6 +96,17 @@ def by_sentence(rows: tf.Tensor, sentences: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rows, [sentences, each, *rows.shape[1:]])
 
 
+def attend_rows(
+    attend: Attend, queries: tf.Tensor, memory: AttentionMemory, multiply: Product = product
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Contexts `[R, M]` and weights `[R, S]` of queries `[R, H]`, those of one sentence together; see `attender`."""
+    attended = attend(by_sentence(queries, tf.shape(memory.lengths)[0]), memory, multiply)
+    rows = tf.shape(queries)[0]
+    # Not -1 rows: without a source column their number would be undefined.
+    weights = tf.reshape(attended.weights, [rows, tf.shape(attended.weights)[2]])
+    return tf.reshape(attended.context, [rows, memory.values.shape[2]]), weights
+
+
 @keras.saving.register_keras_serializable(package="heliograph")
 class Attention(keras.layers.Layer):
     """Attention with the weights that its scores need.
@@ -143,9 +155,9 @@ class Attention(keras.layers.Layer):
         values = tf.cast(outputs, self.compute_dtype)
         if self.kind == "dot":
             return AttentionMemory(tf.linalg.matrix_transpose(values), values, lengths)
-        keys = tf.matmul(tf.reshape(values, [-1, self.memory_size]), tf.cast(self.key_kernel, values.dtype))
+        keys = tf.matmul(tf.reshape(values, [-1, self.memory_size]), product_weight(self, self.key_kernel))
         if self.kind == "additive":
-            keys += tf.cast(self.key_bias, keys.dtype)
+            keys += product_weight(self, self.key_bias)
         keys = tf.reshape(keys, tf.concat([tf.shape(values)[:2], [self.query_size]], axis=0))
         return AttentionMemory(keys if self.kind == "additive" else tf.linalg.matrix_transpose(keys), values, lengths)
 
@@ -154,9 +166,8 @@ class Attention(keras.layers.Layer):
 
         A third argument is the function that computes its matrix products.
         """
-        dtype = self.compute_dtype
         if self.kind == "additive":
-            query_kernel, vector = (tf.cast(weight, dtype) for weight in (self.query_kernel, self.score_vector))
+            query_kernel, vector = (product_weight(self, weight) for weight in (self.query_kernel, self.score_vector))
 
         @in_scope("attention")
         def attend(queries: tf.Tensor, memory: AttentionMemory, multiply: Product = product) -> Attended:

@@ -9,6 +9,9 @@ competes by its score (`models.ranking`). A sentence is done when no live hypoth
 as many hypotheses have ended as the options say; when an eighth of the sentences are done, the others go on without
 them. The search keeps back-pointers, not sequences, and walks them back once at the end.
 
+Several hypotheses often go on from the same one. So how the states of those that go on come of the last step's is left
+to the decoder: it may compute at once, and once for all that have the same past, what a step knows without its token.
+
 With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
 one candidate, the token that `models.sampling` drew, and everything else is the same.
 """
@@ -24,10 +27,18 @@ from models.constraints import forbidden_pairs
 from models.ranking import coverage_penalty, length_penalty
 from models.sampling import drawn_candidate
 from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
-from models.states import Nothing, Step
+from models.states import Nothing, Step, take_rows
 
 StepFunction = Callable[[tf.Tensor, Any, Any], Step]
-"""Token ids `[R]`, a state and a memory to a `Step`; rows of one sentence lie together and share its memory."""
+"""Token ids `[R]`, a state, or what a `Begin` made of it, and a memory to a `Step` with the state itself.
+
+Rows of one sentence lie together and share its memory.
+"""
+Begin = Callable[[Any, tf.Tensor | None], Any]
+"""A step's states and which of its rows go on, `None` for all as they are, to what the next step takes for its states.
+
+Rows may repeat. The result is a nest of tensors with a row for each.
+"""
 
 
 class BeamSearchResult(NamedTuple):
@@ -63,7 +74,7 @@ class _Sentences(NamedTuple):
 class _Search(NamedTuple):
     token_ids: tf.Tensor  # [A, J] last token of each live hypothesis
     log_probabilities: tf.Tensor  # [A, J] of the live hypotheses; -inf marks an unused slot
-    state: Any  # [A J, ...] the step function's state
+    state: Any  # [A J, ...] what the next step begins with
     written: tf.Tensor | Nothing  # [A, J, L] the live hypotheses, if what they hold matters
     coverage: tf.Tensor | Nothing  # [A, J, S] see `coverage_penalty`
     finished: _Finished
@@ -84,6 +95,7 @@ def beam_search(
     sampling: Sampling | None = None,
     source_lengths: tf.Tensor | None = None,
     choices: tf.Tensor | None = None,
+    begin: Begin = take_rows,
 ) -> BeamSearchResult:
     """Search for the hypotheses with the highest score of `models.ranking`.
 
@@ -105,6 +117,7 @@ def beam_search(
             these alone, in this order. The end token, what a prefix holds and what is `never` are among them. C is at
             least `models.candidates.least_choices`; a row with fewer is padded with the largest id, whose further
             logits are -inf.
+        begin: makes of a step's states what the next step takes.
 
     Returns:
         A `BeamSearchResult`; B may be 0.
@@ -134,20 +147,20 @@ def beam_search(
         source_lengths=() if source_lengths is None else source_lengths,
         choices=() if choices is None else choices,
     )
-    search = _initial_search(initial_state, sentences, limit, special.start, options)
+    search = _initial_search(begin(initial_state, None), sentences, limit, special.start, options)
     past = empty_past(limit, batch, options.beam_size, options.alignment)
 
     def some_done(values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Search until an eighth of the sentences are done, keep their results, go on with the others."""
         length, sentences, search, past, results = values
-        length, search, past = _search_until_done(step, length, sentences, search, past, special, options)
+        length, search, past = _search_until_done(step, begin, length, sentences, search, past, special, options)
         results = tf.nest.map_structure(
             lambda every, some: tf.tensor_scatter_nd_update(every, sentences.numbers[:, tf.newaxis], some),
             results,
             (search.finished, search.steps),
         )
         going_on = tf.where(~search.done)[:, 0]
-        return length, _rows(sentences, going_on), _live_rows(search, going_on, options.beam_size), past, results
+        return length, take_rows(sentences, going_on), _live_rows(search, going_on, options.beam_size), past, results
 
     initial = (tf.constant(0), sentences, search, past, (search.finished, search.steps))
     final = _while(lambda values: tf.size(values[1].numbers) > 0, some_done, initial)
@@ -170,15 +183,11 @@ def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], va
     return values
 
 
-def _rows(values: Any, rows: tf.Tensor) -> Any:
-    return tf.nest.map_structure(lambda value: tf.gather(value, rows), values)
-
-
 def _live_rows(search: _Search, rows: tf.Tensor, beam_size: int) -> _Search:
     """The search of some of the sentences."""
     every = tf.reshape(rows[:, tf.newaxis] * beam_size + tf.range(beam_size, dtype=rows.dtype), [-1])
-    some: _Search = _rows(search._replace(state=()), rows)
-    return some._replace(state=_rows(search.state, every))
+    some: _Search = take_rows(search._replace(state=()), rows)
+    return some._replace(state=take_rows(search.state, every))
 
 
 def _initial_search(
@@ -211,6 +220,7 @@ def _initial_search(
 
 def _search_until_done(
     step: StepFunction,
+    begin: Begin,
     length: tf.Tensor,
     sentences: _Sentences,
     search: _Search,
@@ -241,7 +251,7 @@ def _search_until_done(
             coverage += tf.reshape(tf.cast(weights, tf.float32), tf.shape(coverage))
         ends = _ends(candidates, special.end, options)
         finished = _finish(search, candidates, ends, length, coverage, sentences, options)
-        search, slots = _extend(search, candidates, state, coverage, length, special.end, options)
+        search, slots = _extend(search, candidates, state, coverage, length, special.end, options, begin)
         reachable = search.log_probabilities[:, 0] / least_penalty
         done = search.done | (finished.scores[:, -1] >= reachable) | (length >= sentences.max_lengths)
         if options.stop_after:
@@ -291,7 +301,9 @@ def _candidates(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    return force(found, known, live, forced, choices)
+    any_forced = tf.reduce_any(forced >= 0)
+    result: Candidates = tf.cond(any_forced, lambda: force(found, known, live, forced, choices), lambda: found)
+    return result
 
 
 def _ends(candidates: Candidates, end_id: int, options: SearchOptions) -> tf.Tensor:
@@ -334,16 +346,18 @@ def _extend(
     length: tf.Tensor,
     end_id: int,
     options: SearchOptions,
+    begin: Begin,
 ) -> tuple[_Search, tf.Tensor]:
     """Go on with the best K candidates that do not end; and the slots that they extend."""
     going_on = tf.where(candidates.tokens == end_id, float("-inf"), candidates.log_probabilities)
     live, best = tf.math.top_k(going_on, options.beam_size)  # --> [A, K]
     slots = tf.gather(candidates.slots, best, batch_dims=1)
     tokens = tf.gather(candidates.tokens, best, batch_dims=1)
+    rows = None
     if options.beam_size > 1:  # else each sentence's only hypothesis goes on where it is
         sentences, each = tf.unstack(tf.shape(search.token_ids))
         rows = tf.reshape(tf.range(sentences)[:, tf.newaxis] * each + slots, [-1])  # --> [A K]
-        state = _rows(state, rows)
+    state = begin(state, rows)
     written = search.written
     if options.remembers:
         here = tf.range(tf.shape(written)[2]) == length

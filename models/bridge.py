@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from models.cells import CellState, product
+from models.frozen_weights import product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.recurrence import CELLS, CellName
 
@@ -62,7 +63,7 @@ class DenseBridge(keras.layers.Layer):
         """The state before the first step of each of the decoder's layers, `[B, H]` in each field."""
         joined = tf.concat([field for state in final_states for field in state], axis=-1)  # --> [B, S]
         bias = tf.convert_to_tensor(self.bias)
-        values = tf.tanh(tf.cast(product(joined, tf.cast(self.kernel, self.compute_dtype)), bias.dtype) + bias)
+        values = tf.tanh(tf.cast(product(joined, product_weight(self, self.kernel)), bias.dtype) + bias)
         fields = len(self.state_type._fields)
         parts = tf.split(values, self.arguments["num_layers"] * fields, axis=-1)
         return tuple(self.state_type(*parts[begin : begin + fields]) for begin in range(0, len(parts), fields))

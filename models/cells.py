@@ -90,14 +90,14 @@ def lstm_forward(
         The new state, and what `lstm_backward` needs.
     """
     del recurrent_bias
-    return lstm_gates(projected + product(state.hidden, recurrent_kernel), state)
+    return lstm_gates(projected + product(state.hidden, recurrent_kernel), state.cell)
 
 
-def lstm_gates(gates: tf.Tensor, state: LSTMState) -> tuple[LSTMState, LSTMSaved]:
-    """The part of `lstm_forward` after its matrix products: pre-activations `[B, 4H]` to the new state."""
-    i, f, g, o = _parts(gates, 4, state.cell.dtype)
+def lstm_gates(gates: tf.Tensor, cell: tf.Tensor) -> tuple[LSTMState, LSTMSaved]:
+    """The part of `lstm_forward` after its products: pre-activations `[B, 4H]` and the old cell to the new state."""
+    i, f, g, o = _parts(gates, 4, cell.dtype)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-    cell = f * state.cell + i * g
+    cell = f * cell + i * g
     tanh_cell = tf.tanh(cell)
     return LSTMState(o * tanh_cell, cell), LSTMSaved(i, f, g, o, tanh_cell)
 

@@ -8,9 +8,13 @@ import tensorflow as tf
 
 from models.cells import product
 from models.embedding import HoldsEmbedding, TokenEmbedding
+from models.frozen_weights import derive, product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.losses import CrossEntropy, projected_cross_entropy
-from models.states import Advance, Logits, Step, Unrolled
+from models.states import Advance, Logits, Step, Unrolled, take_rows
+
+Advancer = Callable[[tf.Tensor, Any, Any], Advance]
+"""Token ids `[R]`, a state and a prepared memory to features `[R, F]` and the new state."""
 
 
 class DecoderSteps(NamedTuple):
@@ -19,8 +23,7 @@ class DecoderSteps(NamedTuple):
     Rows of one sentence (the hypotheses of a beam) lie together and share its memory.
     """
 
-    advance: Callable[[tf.Tensor, Any, Any], Advance]
-    """Token ids `[R]`, a state and a prepared memory to features `[R, F]` and the new state."""
+    advance: Advancer
     project: Callable[[tf.Tensor], tf.Tensor]
     """Features `[R, F]` to the logits `[R, V]` of the token that follows."""
 
@@ -28,6 +31,26 @@ class DecoderSteps(NamedTuple):
         """Logits of the token after `token_ids` `[R]`, and the new state."""
         features, state, attention = self.advance(token_ids, state, memory)
         return Step(self.project(features), state, attention)
+
+
+class SearchSteps(NamedTuple):
+    """A decoder as a search runs it: what it computes once a sentence, once a past, and once a token."""
+
+    prepare: Callable[[Any], Any]
+    """A memory to what `advance` wants of it; not that of `Decoder.prepare`."""
+    begin: Callable[[Any, tf.Tensor | None], Any]
+    """States and those of their rows that go on to what `advance` takes; see `models.beam_search.Begin`."""
+    advance: Advancer
+    """Token ids `[R]`, what `begin` made of a state, and what `prepare` made of the memory; see `DecoderSteps`."""
+
+    def step(self, project: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor, Any, Any], Step]:
+        """The step function of `models.beam_search`, with a projection of features `[R, F]` to logits."""
+
+        def run(token_ids: tf.Tensor, begun: Any, memory: Any) -> Step:
+            features, state, attention = self.advance(token_ids, begun, memory)
+            return Step(project(features), state, attention)
+
+        return run
 
 
 class Decoder(HoldsEmbedding, keras.layers.Layer):
@@ -104,9 +127,17 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
         """The state before the start token."""
         raise NotImplementedError
 
-    def stepper(self) -> DecoderSteps:
-        """The two halves of one step, for loops: made outside of one, they cast the weights once."""
+    def advancer(self) -> Advancer:
+        """The first half of a step, see `DecoderSteps`, for loops: made outside of one, it casts the weights once."""
         raise NotImplementedError
+
+    def stepper(self) -> DecoderSteps:
+        """The two halves of one step, to be made outside a loop."""
+        return DecoderSteps(self.advancer(), self.projector())
+
+    def search_stepper(self) -> SearchSteps:
+        """The same steps for a search, where many rows share a sentence, and some a past; their features are equal."""
+        return SearchSteps(self.prepare, take_rows, self.advancer())
 
     def unroll_features(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: Any, dropout_seed: tf.Tensor | None = None
@@ -126,26 +157,29 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
         kernel, bias = (tf.convert_to_tensor(weight) for weight in (self._kernel(), self.projection_bias))
         return projected_cross_entropy(features, kernel, bias, target_ids, self.compute_dtype, label_smoothing)
 
-    def chooser(self, union: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def chooser(self, union: tf.Tensor, multiple: int = 1) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """A projection to some of the vocabulary alone; see `models.shortlist`.
 
         Args:
             union: `[U]`, the target ids that any sentence may choose.
+            multiple: as of the `projector` whose columns are chosen from.
 
         Returns:
             A function from features `[R, F]` and the sentences' choices `[B, C]`, as places in `union` (U for padding),
             to logits `[R, C]`, -inf in the padding; R is a multiple of B, and rows of one sentence lie together.
         """
+        kernel, bias = self._projection(multiple)
         # One column more, for the padding.
-        kernel = tf.pad(tf.gather(self._kernel(), union, axis=1), [[0, 0], [0, 1]])
-        kernel = tf.cast(kernel, self.compute_dtype)
-        bias = tf.pad(tf.gather(self.projection_bias, union), [[0, 1]], constant_values=float("-inf"))
+        kernel = tf.pad(tf.gather(kernel, union, axis=1), [[0, 0], [0, 1]])
+        biases = tf.pad(tf.gather(bias, union), [[0, 1]], constant_values=float("-inf"))
 
         def project(features: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
-            logits = tf.cast(product(features, kernel), bias.dtype) + bias  # --> [R, U + 1]
-            rows, sentences = tf.shape(logits)[0], tf.shape(choices)[0]
-            apart = tf.reshape(logits, [sentences, rows // tf.maximum(sentences, 1), tf.shape(logits)[1]])
-            return tf.reshape(tf.gather(apart, choices, axis=2, batch_dims=1), [rows, tf.shape(choices)[1]])
+            every = product(features, kernel)  # --> [R, U + 1]
+            rows, sentences = tf.shape(every)[0], tf.shape(choices)[0]
+            apart = tf.reshape(every, [sentences, rows // tf.maximum(sentences, 1), tf.shape(every)[1]])
+            own, bias = tf.gather(apart, choices, axis=2, batch_dims=1), tf.gather(biases, choices)
+            logits = tf.cast(own, bias.dtype) + bias[:, tf.newaxis]
+            return tf.reshape(logits, [rows, tf.shape(choices)[1]])
 
         return project
 
@@ -154,12 +188,7 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
 
         V is rounded up to a multiple of the argument; the columns that are no token are -inf.
         """
-        kernel = tf.cast(self._kernel(), self.compute_dtype)
-        bias = tf.convert_to_tensor(self.projection_bias)
-        if rest := -self.embedding.vocabulary_size % multiple:
-            # Once, so that no step has to pad its logits.
-            kernel = tf.pad(kernel, [[0, 0], [0, rest]])
-            bias = tf.pad(bias, [[0, rest]], constant_values=float("-inf"))
+        kernel, bias = self._projection(multiple)
 
         def project(features: tf.Tensor) -> tf.Tensor:
             flat = features if features.shape.rank == 2 else tf.reshape(features, [-1, kernel.shape[0]])
@@ -170,6 +199,21 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
             return tf.reshape(logits, tf.concat([tf.shape(features)[:-1], [kernel.shape[1]]], axis=0))
 
         return project
+
+    def _projection(self, multiple: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Kernel and bias with so many columns more that no step has to pad its logits."""
+        rest = -self.embedding.vocabulary_size % multiple
+
+        def pad_kernel(kernel: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.pad(kernel, [[0, 0], [0, rest]]), self.compute_dtype)
+
+        def pad_bias(bias: tf.Tensor) -> tf.Tensor:
+            return tf.pad(bias, [[0, rest]], constant_values=float("-inf"))
+
+        if not rest:
+            return product_weight(self, self._kernel()), tf.convert_to_tensor(self.projection_bias)
+        name = f"{rest} columns more"
+        return derive(self, self._kernel(), name, pad_kernel), derive(self, self.projection_bias, name, pad_bias)
 
     def _kernel(self) -> Any:
         return self.embedding.embeddings if self.tied else self.projection_kernel

@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
+from models.frozen_weights import derive
 from models.initializers import weight_initializer
 
 
@@ -52,9 +53,10 @@ class TokenEmbedding(keras.layers.Layer):
 
     def lookup(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from ids of any shape to vectors `[..., E]`; to be made outside a loop."""
-        rows = tf.convert_to_tensor(self.embeddings)
         if self.transposed:
-            rows = tf.transpose(rows)
+            rows = derive(self, self.embeddings, "transposed", tf.transpose)
+        else:
+            rows = tf.convert_to_tensor(self.embeddings)
         if self.scaled:
             return lambda ids: tf.gather(rows, ids) * self.size**0.5
         return lambda ids: tf.gather(rows, ids)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from models.decoder import Decoder, DecoderSteps
+from models.decoder import Advancer, Decoder, SearchSteps
 from models.losses import CrossEntropy
 from models.networks import Network
 from models.states import Advance, SourceMemory, Unrolled
@@ -86,19 +86,21 @@ class EnsembleDecoder(_Members, Decoder):
         """One state for each member."""
         return tuple(member.initial_state(part) for member, part in zip(self.members, memory, strict=True))
 
-    def stepper(self) -> DecoderSteps:
+    def advancer(self) -> Advancer:
         """See base class."""
-        steppers = [member.stepper() for member in self.members]
+        return _advance_all([member.advancer() for member in self.members])
 
-        def advance(token_ids: tf.Tensor, state: tuple[Any, ...], memory: tuple[Any, ...]) -> Advance:
-            parts = [one.advance(token_ids, *each) for one, *each in zip(steppers, state, memory, strict=True)]
-            return Advance(
-                tf.concat([part.features for part in parts], axis=-1),
-                tuple(part.state for part in parts),
-                _mean([part.attention for part in parts]),
-            )
+    def search_stepper(self) -> SearchSteps:
+        """See base class."""
+        steppers = [member.search_stepper() for member in self.members]
 
-        return DecoderSteps(advance, self._mix([one.project for one in steppers]))
+        def prepare(memory: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(one.prepare(part) for one, part in zip(steppers, memory, strict=True))
+
+        def begin(state: tuple[Any, ...], rows: tf.Tensor | None) -> tuple[Any, ...]:
+            return tuple(one.begin(part, rows) for one, part in zip(steppers, state, strict=True))
+
+        return SearchSteps(prepare, begin, _advance_all([one.advance for one in steppers]))
 
     def unroll_features(
         self,
@@ -127,9 +129,9 @@ class EnsembleDecoder(_Members, Decoder):
         """See base class."""
         return self._mix([member.projector(multiple) for member in self.members])
 
-    def chooser(self, union: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def chooser(self, union: tf.Tensor, multiple: int = 1) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """See base class; probabilities are among a sentence's choices."""
-        return self._mix([member.chooser(union) for member in self.members])
+        return self._mix([member.chooser(union, multiple) for member in self.members])
 
     def _mix(self, projectors: Sequence[Callable[..., tf.Tensor]]) -> Callable[..., tf.Tensor]:
         def project(features: tf.Tensor, *choices: tf.Tensor) -> tf.Tensor:
@@ -138,6 +140,18 @@ class EnsembleDecoder(_Members, Decoder):
             return tf.reduce_logsumexp(tf.stack(each), axis=0) - math.log(len(each))
 
         return project
+
+
+def _advance_all(advancers: Sequence[Advancer]) -> Advancer:
+    def advance(token_ids: tf.Tensor, state: tuple[Any, ...], memory: tuple[Any, ...]) -> Advance:
+        parts = [one(token_ids, *each) for one, *each in zip(advancers, state, memory, strict=True)]
+        return Advance(
+            tf.concat([part.features for part in parts], axis=-1),
+            tuple(part.state for part in parts),
+            _mean([part.attention for part in parts]),
+        )
+
+    return advance
 
 
 def _mean(attention: Sequence[Any]) -> Any:

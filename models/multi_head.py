@@ -10,6 +10,7 @@ Legend: B sentences, T columns, N tokens, h heads of size D, H = h D, Q queries,
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from models.dropout import drop
@@ -139,13 +140,13 @@ class Attention(keras.layers.Layer):
         self.size, self.heads, self.dropout, self.init_scale = size, heads, dropout, init_scale
         self.output_map = self._affine(1, "output")
 
-    def _query_scale(self, others: int = 0) -> tf.Tensor:
+    def _query_scale(self, others: int = 0) -> np.ndarray:
         """1/√D for each of H outputs, and 1 for each of `others`.
 
         Dot products are divided by √D; here the weights that make the queries are, which are fewer.
         """
-        queries = tf.fill([self.size], tf.cast((self.size // self.heads) ** -0.5, self.variable_dtype))
-        return tf.concat([queries, tf.ones([others], self.variable_dtype)], axis=0)
+        scales = [np.full(self.size, (self.size // self.heads) ** -0.5), np.ones(others)]
+        return np.concatenate(scales).astype(self.variable_dtype)
 
     def _affine(self, parts: int, name: str) -> Affine:
         return Affine(self.size, parts * self.size, self.init_scale, dtype=self.dtype_policy, name=name)

@@ -17,12 +17,22 @@ import tensorflow as tf
 from models import cells
 from models.cells import CellState, Product, product
 from models.cudnn import run_cudnn, why_not_cudnn
+from models.frozen_weights import product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.packing import Packing, any_rows
 from models.scopes import in_scope
 
 CellName = Literal["lstm", "gru"]
 CellStep = Callable[..., tuple[tf.Tensor, Any]]
+
+
+class StepHalves(NamedTuple):
+    """One time step in two parts, so that the first can be shared by rows that differ in their inputs alone."""
+
+    share: Callable[[tf.Tensor], tf.Tensor]
+    """Hidden states `[B, H]` to their share of the pre-activations, `[B, G H]`."""
+    finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Any]
+    """Inputs `[B, I]`, that share, and the last field of the old state `[B, H]` to the new state."""
 
 
 class CellFunctions(NamedTuple):
@@ -66,7 +76,6 @@ def run_cell(
     packing: Packing,
     state: CellState,
     weights: CellWeights,
-    product_dtype: str,
 ) -> tuple[tf.Tensor, CellState]:
     """Run a cell over packed sequences; differentiable with respect to inputs, state and weights.
 
@@ -75,9 +84,8 @@ def run_cell(
         inputs: packed `[N, I]`.
         packing: where the N steps belong.
         state: the state before the first step, rows in the batch's order.
-        weights: the layer's weights.
-        product_dtype: type of the matrix products; states and activations keep the type of `state`, which
-            is that of `inputs` and of the weights.
+        weights: the layer's weights, in the type of the matrix products; states and activations keep the type of
+            `state`, which is that of `inputs`.
 
     Returns:
         Hidden states, packed `[N, H]`, and the state after each row's last step, rows in the batch's order.
@@ -88,10 +96,10 @@ def run_cell(
     def run(inputs: tf.Tensor, *values: tf.Tensor) -> Any:
         weights = CellWeights(*values[: len(CellWeights._fields)])
         state = cell.state_type(*(tf.gather(field, packing.rows) for field in values[len(weights) :]))
-        used = weights.cast(product_dtype)
-        inputs = tf.cast(inputs, product_dtype)
-        projected = tf.nn.bias_add(tf.matmul(inputs, used.kernel), used.input_bias)  # --> [N, G H]
-        history, saved = _forward_loop(cell, projected, packing, state, used)
+        product_dtype = weights.kernel.dtype
+        factors = tf.cast(inputs, product_dtype)
+        projected = tf.nn.bias_add(tf.matmul(factors, weights.kernel), weights.input_bias)  # --> [N, G H]
+        history, saved = _forward_loop(cell, projected, packing, state, weights)
         # [initial states; packed steps], the layout that `Packing.entering` and `Packing.final` point into
         states = [array.concat() for array in history]
         final = [tf.gather(field, packing.final) for field in states]
@@ -101,14 +109,14 @@ def run_cell(
         def gradient(grad_hidden: tf.Tensor, *grad_final: tf.Tensor) -> Any:
             ended = cell.state_type(*(tf.gather(grad, packing.rows) for grad in grad_final))
             to_gates, grad_state = _backward_loop(
-                cell, grad_hidden, ended, packing, history, saved, used.recurrent_kernel
+                cell, grad_hidden, ended, packing, history, saved, weights.recurrent_kernel
             )
             to_projected, to_inner = to_gates[0], to_gates[-1]  # the same for the LSTM
             entering = tf.gather(tf.cast(states[0], product_dtype), packing.entering)  # [N, H] hidden before each step
-            ones = tf.ones([1, tf.shape(inputs)[0]], product_dtype)
-            grad_inputs = tf.matmul(to_projected, used.kernel, transpose_b=True)
+            ones = tf.ones([1, tf.shape(factors)[0]], product_dtype)
+            grad_inputs = tf.matmul(to_projected, weights.kernel, transpose_b=True)
             grad_weights = CellWeights(
-                kernel=tf.matmul(inputs, to_projected, transpose_a=True),
+                kernel=tf.matmul(factors, to_projected, transpose_a=True),
                 recurrent_kernel=tf.matmul(entering, to_inner, transpose_a=True),
                 # A product with ones sums in float32, whatever the type.
                 input_bias=tf.matmul(ones, to_projected)[0],
@@ -116,8 +124,8 @@ def run_cell(
             )
             batch_order = tf.argsort(packing.rows)
             grad_fields = (tf.gather(grad, batch_order) for grad in grad_state)
-            dtype = weights.kernel.dtype
-            return [tf.cast(grad, dtype) for grad in (grad_inputs, *grad_weights, *grad_fields)]
+            gradients = (grad_inputs, *grad_weights, *grad_fields)
+            return [tf.cast(grad, value.dtype) for grad, value in zip(gradients, (inputs, *values), strict=True)]
 
         return (states[0][rows:], *final), gradient
 
@@ -229,7 +237,7 @@ def differentiable_lstm_gates(gates: tf.Tensor, state: cells.LSTMState) -> cells
 
     @tf.custom_gradient
     def run(gates: tf.Tensor, cell: tf.Tensor) -> Any:
-        new, saved = cells.lstm_gates(gates, state._replace(cell=cell))
+        new, saved = cells.lstm_gates(gates, cell)
 
         def gradient(*grad_new: tf.Tensor) -> Any:
             to_cell, to_gates = cells.lstm_gates_backward(cells.LSTMState(*grad_new), cell, saved, gates.dtype)
@@ -316,6 +324,10 @@ class Recurrent(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def halves(self) -> StepHalves:
+        """The same step in two parts, without a gradient of its own; to be made outside a loop."""
+        raise NotImplementedError
+
     def unroll(self, inputs: tf.Tensor, packing: Packing, state: Any) -> tuple[tf.Tensor, Any]:
         """Whole sequences at once.
 
@@ -330,13 +342,16 @@ class Recurrent(keras.layers.Layer):
         if self.why_not_cudnn is None:
             # TensorFlow's bfloat16 kernel would only cast to float32 and back, and round the states.
             dtype = "float32" if self.compute_dtype == "bfloat16" else self.compute_dtype
-            return run_cudnn(self.cell, inputs, packing, state, self._weights(), dtype)
-        return run_cell(CELLS[self.cell], inputs, packing, state, self._weights(), self.compute_dtype)
+            weights = [tf.convert_to_tensor(weight) for weight in (self.kernel, self.recurrent_kernel, self.bias)]
+            return run_cudnn(self.cell, inputs, packing, state, self._with_biases(*weights), dtype)
+        return run_cell(CELLS[self.cell], inputs, packing, state, self._weights())
 
     def _weights(self) -> CellWeights:
-        kernel, recurrent_kernel, bias = (
-            tf.convert_to_tensor(weight) for weight in (self.kernel, self.recurrent_kernel, self.bias)
-        )
+        """In the type of the matrix products."""
+        weights = (self.kernel, self.recurrent_kernel, self.bias)
+        return self._with_biases(*(product_weight(self, weight) for weight in weights))
+
+    def _with_biases(self, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> CellWeights:
         biases = (bias, tf.zeros_like(bias)) if CELLS[self.cell].biases == 1 else tf.unstack(bias)
         return CellWeights(kernel, recurrent_kernel, *biases)
 
@@ -361,7 +376,7 @@ class LSTM(Recurrent):
 
     def stepper(self) -> CellStep:
         """See base class. One product, `[x; h] [W; U]`, does for two: a small one costs little less than a large."""
-        weights = self._weights().cast(self.compute_dtype)
+        weights = self._weights()
         kernel = tf.concat([weights.kernel, weights.recurrent_kernel], axis=0)  # --> [I + H, 4H]
 
         def step(inputs: tf.Tensor, state: Any, multiply: Product = product) -> tuple[tf.Tensor, Any]:
@@ -370,6 +385,18 @@ class LSTM(Recurrent):
             return state.hidden, state
 
         return step
+
+    def halves(self) -> StepHalves:
+        """See base class."""
+        weights = self._weights()
+
+        def share(hidden: tf.Tensor) -> tf.Tensor:
+            return product(hidden, weights.recurrent_kernel) + weights.input_bias
+
+        def finish(inputs: tf.Tensor, shared: tf.Tensor, cell: tf.Tensor) -> cells.LSTMState:
+            return cells.lstm_gates(product(inputs, weights.kernel) + shared, cell)[0]
+
+        return StepHalves(share, finish)
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -380,7 +407,7 @@ class GRU(Recurrent):
 
     def stepper(self) -> CellStep:
         """See base class."""
-        weights = self._weights().cast(self.compute_dtype)
+        weights = self._weights()
 
         def step(inputs: tf.Tensor, state: Any, multiply: Product = product) -> tuple[tf.Tensor, Any]:
             projected = multiply(inputs, weights.kernel) + weights.input_bias
@@ -389,6 +416,19 @@ class GRU(Recurrent):
             return state.hidden, state
 
         return step
+
+    def halves(self) -> StepHalves:
+        """See base class."""
+        weights = self._weights()
+
+        def share(hidden: tf.Tensor) -> tf.Tensor:
+            return product(hidden, weights.recurrent_kernel) + weights.recurrent_bias
+
+        def finish(inputs: tf.Tensor, shared: tf.Tensor, hidden: tf.Tensor) -> cells.GRUState:
+            projected = product(inputs, weights.kernel) + weights.input_bias
+            return cells.gru_gates(projected, shared, cells.GRUState(hidden))[0]
+
+        return StepHalves(share, finish)
 
 
 LAYERS: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU}

@@ -1,32 +1,27 @@
 """The recurrent decoder: a stack that starts from the encoder's final states, with or without attention."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import tensorflow as tf
 
-from models.attention import Attention, AttentionKind, by_sentence
+from models.attention import Attention, AttentionKind, attend_rows
 from models.bridge import DenseBridge
-from models.cells import CellState, Product, product
-from models.decoder import Decoder, DecoderSteps
+from models.cells import Product, product
+from models.decoder import Advancer, Decoder, SearchSteps
 from models.dropout import check_rates, drop_packed, drop_words, fold_in
 from models.embedding import TokenEmbedding
+from models.frozen_weights import product_weight
 from models.initializers import weight_initializer
 from models.packing import pack, pack_lengths, unpack
+from models.recurrent_search import RecurrentState, search_steps
 from models.stack import RecurrentStack
 from models.states import Advance, Nothing, SourceMemory, Unrolled
 from models.step_loop import run_steps
 
 ContextUse = Literal["initial", "every_step"]
 ContextPooling = Literal["final", "max", "mean"]
-
-
-class RecurrentState(NamedTuple):
-    """Everything a recurrent decoder needs to go on: no more and no less than its next step."""
-
-    layers: tuple[CellState, ...]  # one a layer
-    fed: tf.Tensor | Nothing = ()  # [R, F] the last step's features, under input feeding
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -176,14 +171,22 @@ class RecurrentDecoder(Decoder):
             tf.zeros(shape, self.variable_dtype) if self.input_feeding else (),
         )
 
-    def stepper(self) -> DecoderSteps:
+    def advancer(self) -> Advancer:
         """See base class."""
         step, lookup = self._vector_step(), self.embedding.lookup()
 
         def advance(token_ids: tf.Tensor, state: RecurrentState, memory: Any) -> Advance:
             return step(lookup(token_ids), state, memory)
 
-        return DecoderSteps(advance, self.projector())
+        return advance
+
+    def search_stepper(self) -> SearchSteps:
+        """See base class."""
+        if self.early:
+            return super().search_stepper()
+        kernel = product_weight(self, self.output_kernel) if self.output_size else None
+        types = self.variable_dtype, self.compute_dtype
+        return search_steps(self.stack, self.attention, kernel, self.embedding.lookup(), self.prepare, *types)
 
     def _vector_step(self) -> Callable[..., Advance]:
         """A function for one step from embeddings `[R, E]`; see `models.step_loop.Step`."""
@@ -194,10 +197,7 @@ class RecurrentDecoder(Decoder):
             if attend is None:
                 sentences = tf.maximum(tf.shape(memory)[0], 1)
                 return [tf.repeat(memory, tf.shape(hidden)[0] // sentences, axis=0)], ()
-            attended = attend(by_sentence(hidden, tf.shape(memory.lengths)[0]), memory, multiply)
-            context = tf.reshape(attended.context, [-1, self.options["memory_size"]])
-            # Not -1 rows: without a source column their number would be undefined.
-            weights = tf.reshape(attended.weights, [tf.shape(hidden)[0], tf.shape(attended.weights)[2]])
+            context, weights = attend_rows(attend, hidden, memory, multiply)
             return [context], weights
 
         def step(
@@ -248,7 +248,7 @@ class RecurrentDecoder(Decoder):
 
     def _combiner(self) -> Callable[..., tf.Tensor]:
         """A function from h, what was seen, and e, each `[N, ...]`, to the features `[N, F]`."""
-        kernel = tf.cast(self.output_kernel, self.compute_dtype) if self.output_size else None
+        kernel = product_weight(self, self.output_kernel) if self.output_size else None
 
         def combine(
             hidden: tf.Tensor, seen: list[tf.Tensor], vectors: tf.Tensor, multiply: Product = product

@@ -11,7 +11,7 @@ from models.bidirectional import Bidirectional
 from models.cells import CellState, Product, product
 from models.dropout import check_rates, drop, drop_packed, fold_in
 from models.packing import Packing
-from models.recurrence import CELLS, LAYERS, CellName, Recurrent
+from models.recurrence import CELLS, LAYERS, CellName, Recurrent, StepHalves
 from models.token_wise import LayerNorm, TokenWise
 
 StackStep = Callable[..., tuple[tf.Tensor, tuple[CellState, ...]]]
@@ -133,6 +133,14 @@ class RecurrentStack(keras.layers.Layer):
             return outputs, tuple(new_states)
 
         return step
+
+    def halves(self) -> list[StepHalves]:
+        """The step of each layer in two parts, without dropout; to be made outside a loop."""
+
+        def after(norm: TokenWise, layer: StepHalves) -> StepHalves:
+            return layer._replace(finish=lambda inputs, *state: layer.finish(norm(inputs), *state))
+
+        return [after(norm, layer.halves()) for norm, layer in zip(self._normalisers(), self.layers, strict=True)]
 
     def unroll(
         self,

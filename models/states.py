@@ -47,3 +47,8 @@ class Logits(NamedTuple):
 
     logits: tf.Tensor  # [B, T, V] at position t those of the token that follows input t
     attention: tf.Tensor | Nothing = ()  # [B, T, S] as in `Advance`
+
+
+def take_rows(values: Any, rows: tf.Tensor | None) -> Any:
+    """Of every tensor of a nest some rows `[R]`, in this order; all as they are for `None`."""
+    return values if rows is None else tf.nest.map_structure(lambda value: tf.gather(value, rows), values)

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from models.frozen_weights import derive, product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.scopes import in_scope
 
@@ -118,12 +120,17 @@ class Affine(keras.layers.Layer):
             shape=(self.output_size,), initializer=bias_initializer(self.init_scale), autocast=False, name="bias"
         )
 
-    def function(self, scale: tf.Tensor | None = None) -> TokenWise:
-        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` if there is one."""
-        weights = [tf.convert_to_tensor(weight) for weight in (self.kernel, self.bias)]
-        if scale is not None:
-            weights = [weight * scale for weight in weights]
-        kernel, bias = (tf.cast(weight, self.compute_dtype) for weight in weights)
+    def function(self, scale: np.ndarray | None = None) -> TokenWise:
+        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` if there is one, always one."""
+
+        def scaled(weight: tf.Tensor) -> tf.Tensor:
+            return tf.cast(weight * scale, self.compute_dtype)
+
+        weights = self.kernel, self.bias
+        if scale is None:
+            kernel, bias = (product_weight(self, weight) for weight in weights)
+        else:
+            kernel, bias = (derive(self, weight, "scaled", scaled) for weight in weights)
         return lambda values: affine(values, kernel, bias)
 
     def get_config(self) -> dict[str, Any]:

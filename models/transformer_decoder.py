@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from models.decoder import Decoder, DecoderSteps
+from models.decoder import Advancer, Decoder
 from models.dropout import fold_in
 from models.embedding import TokenEmbedding
 from models.multi_head import CrossAttention, KeyValues, Places, causal_mask, padding_mask, places
@@ -149,7 +149,7 @@ class TransformerDecoder(Decoder):
         rows = tf.size(memory.lengths)
         return TransformerState(tuple(block.attention.empty_cache(rows) for block in self.blocks))
 
-    def stepper(self) -> DecoderSteps:
+    def advancer(self) -> Advancer:
         """See base class."""
         lookup, norm = self.embedding.lookup(), self.norm.function(self.variable_dtype)
         steps = [block.stepper() for block in self.blocks]
@@ -163,7 +163,7 @@ class TransformerDecoder(Decoder):
                 caches.append(cache)
             return Advance(norm(stream), TransformerState(tuple(caches)), attention)
 
-        return DecoderSteps(advance, self.projector())
+        return advance
 
     def unroll_features(
         self, token_ids: tf.Tensor, lengths: tf.Tensor, memory: SourceMemory, dropout_seed: tf.Tensor | None = None

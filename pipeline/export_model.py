@@ -51,7 +51,7 @@ def export_model(
         The size of the model, in bytes.
     """
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
-    translator = build_translator(config, model, transform_dir, shortlist_dir)
+    translator = build_translator(config, model, transform_dir, shortlist_dir, frozen=True)
     examples = spread(read_translations(evaluator_dir / TRANSLATIONS_FILE), EXAMPLES)
     card = model_card(config.name, output_dir.name, transform_dir, trainer_dir, evaluator_dir, shortlist_dir)
     version = export(translator, output_dir / config.name, [(row.source, row.references[0]) for row in examples], card)

@@ -153,7 +153,12 @@ def join_models(trainer_dirs: Sequence[Path], transform_dir: Path, output_dir: P
 
 
 def build_translator(
-    config: Config, model: Seq2Seq, transform_dir: Path, shortlist_dir: Path | None = None, **search: Any
+    config: Config,
+    model: Seq2Seq,
+    transform_dir: Path,
+    shortlist_dir: Path | None = None,
+    frozen: bool = False,
+    **search: Any,
 ) -> Translator:
     """A translator of `model`.
 
@@ -162,6 +167,7 @@ def build_translator(
         model: the network.
         transform_dir: where the vocabularies are.
         shortlist_dir: where the shortlist is; without it the whole vocabulary is searched.
+        frozen: whether the model's weights will not change; see `Translator`.
         **search: overrides fields of the configured search; `max_tokens=0` is for texts that no server is asked for.
     """
     options = config.search.model_dump(exclude={"shortlist", "shortlist_frequent"})
@@ -171,4 +177,5 @@ def build_translator(
         text_processor(config, transform_dir, "target"),
         TranslationOptions(**{**options, **search}),
         None if shortlist_dir is None else ShortlistTable(*read_shortlist(str(shortlist_dir))),
+        frozen,
     )

@@ -33,6 +33,7 @@ def export(
         The new version's folder.
     """
     base_dir.mkdir(parents=True, exist_ok=True)
+    translator.trace()
     with folder_aside(base_dir) as folder:
         aside = folder / "version"
         # Custom gradients are of no use to a server.

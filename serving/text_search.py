@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.beam_search import BeamSearchResult, StepFunction, beam_search
 from models.candidates import CHUNK, least_choices
-from models.decoder import Decoder, DecoderSteps
+from models.decoder import Decoder, SearchSteps
 from models.search_options import Prefix, Sampling, SpecialIds
 from models.sequences import pad, with_end
 from models.shortlist import Choices, ShortlistTable, choose
@@ -132,9 +132,11 @@ class TextSearch:
     ) -> BeamSearchResult:
         """The search's answer, within the shortlist if there is one; samples are drawn from the whole vocabulary."""
         tokens = tf.cast(encoded.lengths - 1, tf.float32)  # without the end token
-        steps, memory, choices = self.decoder.stepper(), self.decoder.prepare(encoded.memory), None
-        step: StepFunction = DecoderSteps(steps.advance, self.decoder.projector(CHUNK)).step
-        if self.shortlist is not None and sampling is None:
+        steps = self.decoder.search_stepper()
+        memory, choices = steps.prepare(encoded.memory), None
+        if self.shortlist is None or sampling is not None:
+            step = steps.step(self.decoder.projector(CHUNK))
+        else:
             given = None if prefix is None else prefix.ids
             chosen = choose(self.shortlist, encoded.ids, self.target.vocabulary_size, least_choices(options), given)
             step, memory, choices = self._step_among(chosen, steps), (memory, chosen.places), chosen.ids
@@ -149,11 +151,12 @@ class TextSearch:
             sampling=sampling,
             source_lengths=encoded.lengths,
             choices=choices,
+            begin=steps.begin,
         )
 
-    def _step_among(self, chosen: Choices, steps: DecoderSteps) -> StepFunction:
+    def _step_among(self, chosen: Choices, steps: SearchSteps) -> StepFunction:
         """A step to the logits of a sentence's choices, whose memory is a pair: the decoder's, and the places."""
-        project = self.decoder.chooser(chosen.union)
+        project = self.decoder.chooser(chosen.union, CHUNK)
 
         def step(token_ids: tf.Tensor, state: Any, memory: tuple[Any, tf.Tensor]) -> Step:
             prepared, places = memory

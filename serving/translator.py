@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from models.candidates import CHUNK
+from models.frozen_weights import freeze
 from models.losses import sequence_nll
 from models.search_options import Sampling
 from models.seq2seq import Seq2Seq
@@ -34,12 +36,14 @@ class Translator(tf.Module):
     batch; `translate`, which has one output lest a client have to unpack it, does not say so.
 
     Args:
-        model: a trained model; later changes of its weights are followed until export.
+        model: a trained model.
         source: text processing of the source side, with the vocabulary that `model` was trained on.
         target: the same for the target side.
         options: the search.
         shortlist: which target tokens the search of a text chooses from; `None` for all. Scores are then among these.
             `sample` and `score` do without.
+        frozen: whether the model's weights stay as they are, so that what follows from them is computed once (see
+            `models.frozen_weights`); otherwise later changes of the weights are followed until export.
 
     Raises:
         ValueError: a vocabulary's size is not the model's, or an option or the shortlist does not suit the model.
@@ -52,6 +56,7 @@ class Translator(tf.Module):
         target: TextProcessor,
         options: TranslationOptions,
         shortlist: ShortlistTable | None = None,
+        frozen: bool = False,
     ) -> None:
         super().__init__(name="translator")
         for side, processor in (("source", source), ("target", target)):
@@ -69,6 +74,8 @@ class Translator(tf.Module):
             # Variables: each signature would have its own copy of a constant.
             shortlist = ShortlistTable(*(tf.Variable(part, trainable=False) for part in shortlist))
             self.weights += list(shortlist)
+        if frozen:
+            freeze(model.encoder, model.decoder)
         self.search = TextSearch(model.encoder, model.decoder, source, target, shortlist)
         self.source = source
         self.target = target
@@ -190,7 +197,7 @@ class Translator(tf.Module):
         target_ids, lengths = pad(with_end(targets.ids, END_ID), PADDING_ID)
         decoder = self.search.decoder
         features = decoder.unroll_features(shift_right(target_ids, START_ID), lengths, memory).features
-        total = sequence_nll(decoder.projector(), features, target_ids, lengths)
+        total = sequence_nll(decoder.projector(CHUNK), features, target_ids, lengths)
         return {
             "log_probability": -total,
             "tokens": lengths,
@@ -246,6 +253,11 @@ class Translator(tf.Module):
             "score": self.score,
             **shown,
         }
+
+    def trace(self) -> None:
+        """Trace all signatures, and hold the variables that they read and no others: what a SavedModel has to hold."""
+        traces = [function.get_concrete_function() for function in self.signatures().values()]
+        self.weights = list({id(variable): variable for trace in traces for variable in trace.variables}.values())
 
     @property
     def _best(self) -> TranslationOptions:
