@@ -3,7 +3,7 @@
 A model keeps its weights in float32 and multiplies, under a mixed policy, in bfloat16; a projection is padded, a tied
 embedding transposed. Training does this in each step, for its weights change. A server would do it in each request,
 where for a single sentence it is a fifth of the work. A frozen model holds the results as variables, and its graph
-reads them instead of the weights. It is made for export: later changes of its weights are not followed.
+reads them instead of the weights. It is made for export: later changes of its weights need not be followed.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """What the commands do that prove, publish and serve a model, and translate whole corpora with it."""
 
 import argparse
+import os
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +20,12 @@ from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
 from serving.push import roll_back
 from serving.versions import newest_version
+
+FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
+"""TensorFlow's switch: oneDNN reorders the second factor of each plain matrix product once, and takes it for all calls.
+
+So nothing else than a weight may be one, which holds for what `heliograph` exports.
+"""
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -117,6 +124,12 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", dest="rest_timeout", type=positive, metavar="SECONDS", help="of a REST request (default: 30)"
     )
+    parser.add_argument(
+        "--frozen-weights",
+        action="store_true",
+        help="let oneDNN keep the weights as its products want them: faster, more memory; it sets "
+        f"{FROZEN_WEIGHTS}, which is for models that heliograph exported",
+    )
     for flag, kind, told in (
         ("--latest", positive, "newest versions that are served (default: 1)"),
         ("--rest-port", _port, "0 takes a free one (default: 8501)"),
@@ -163,6 +176,8 @@ def _serve(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--label: expected each name once, got {', '.join(names)}")
     base_dir, artifact = _served(arguments)
     base_dir = base_dir.resolve()
+    if arguments.frozen_weights:
+        os.environ[FROZEN_WEIGHTS] = "1"  # read when TensorFlow computes its first product
     load_tensorflow()
     from pipeline.serve_model import serve_model
     from serving.server.batching import BatchingOptions

@@ -22,7 +22,8 @@ the requests of all turns. Length is the translations' mean, in tokens: speeds c
 the share of translations that are those of Heliograph's search in Python: with the SavedModel's weights for itself, in
 float32 for the peers with the same weights, whose searches end by other rules. Steps are those of that search, the mean
 of a sentence, of a request's longest, and the most that were allowed: what the early exit saves. With `stop_after=5` a
-search ends as the peers' do, after five hypotheses, and may miss a better one.
+search ends as the peers' do, after five hypotheses, and may miss a better one. TF_ONEDNN_ASSUME_FROZEN_WEIGHTS is what
+`heliograph serve --frozen-weights` sets.
 
 A first run takes about an hour on two cores, half of it training.
 """
@@ -37,6 +38,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pipeline.serving_commands import FROZEN_WEIGHTS
 from tests.benchmarks.decoding_models import HEADS, NETWORKS, Exported, export, read_lines, train_joeynmt
 from tests.benchmarks.decoding_reference import own_process, search, write_tokens, write_weights
 from tests.benchmarks.decoding_report import mean_length, print_table, row, write_report
@@ -62,9 +64,16 @@ class Candidate:
     beams: tuple[int, ...]
     settings: tuple[str, ...] = ()
     """What else of Heliograph's configuration differs, `SECTION.KEY=VALUE` each."""
+    environment: tuple[str, ...] = ()
+    """What differs in its process' environment, `NAME=VALUE` each."""
 
     def __str__(self) -> str:
-        return " ".join([self.system, self.model, self.precision, *self.settings])
+        return " ".join([self.system, self.model, self.precision, *self.settings, *self.environment])
+
+
+PEERS_RULE = "search.stop_after=5"
+BOTH = (PEERS_RULE, "search.shortlist=20")
+FROZEN = (f"{FROZEN_WEIGHTS}=1",)
 
 
 CANDIDATES = (  # the first of Heliograph's for a model is the one that peers with its weights are compared with
@@ -72,10 +81,12 @@ CANDIDATES = (  # the first of Heliograph's for a model is the one that peers wi
     Candidate("heliograph", "lstm", "bfloat16", (5, 1)),
     Candidate("heliograph", "lstm", "float32", (5,), ("search.shortlist=20",)),
     Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.shortlist=20",)),
-    Candidate("heliograph", "lstm", "float32", (5,), ("search.stop_after=5",)),
-    Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.stop_after=5",)),
-    Candidate("heliograph", "lstm", "float32", (5,), ("search.stop_after=5", "search.shortlist=20")),
-    Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.stop_after=5", "search.shortlist=20")),
+    Candidate("heliograph", "lstm", "float32", (5,), (PEERS_RULE,)),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), (PEERS_RULE,)),
+    Candidate("heliograph", "lstm", "float32", (5,), BOTH),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), BOTH),
+    Candidate("heliograph", "lstm", "float32", (5,), BOTH, FROZEN),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), BOTH, FROZEN),
     Candidate("pytorch_loop", "lstm", "float32", (5, 1)),
     Candidate("joeynmt", "lstm", "float32", (5, 1)),
     Candidate("heliograph", "transformer", "float32", (5,), ("search.length_normalization=tokens",)),
@@ -201,7 +212,8 @@ class Benchmark:
             weights = str(self._weights(candidate.model))
             job |= {"weights": weights, "heads": HEADS, "vocabularies": self.known["vocabularies"]}
         path = self.folder / f"job-{self.candidates.index(candidate)}.json"
-        worker = Worker(str(candidate), [python, "-m", PROGRAMS[candidate.system]], job, path)
+        command = [python, "-m", PROGRAMS[candidate.system]]
+        worker = Worker(str(candidate), command, job, path, candidate.environment)
         print(f"ready: {candidate}", flush=True)
         return worker
 

@@ -75,7 +75,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print(
             f"{row['system']:12} {row['model']:11} {row['precision']:9} {row['beam']:4} {row['batch']:5} "
             f"{row['sentences_per_second']:11.1f} {row['p50_ms']:8.1f} {row['p95_ms']:8.1f} {row['mean_length']:6.1f} "
-            f"{equal:7} {steps:30} {ratio:10}  {' '.join(row['settings'])}"
+            f"{equal:7} {steps:30} {ratio:10}  {' '.join([*row['settings'], *row['environment']])}"
         )
 
 

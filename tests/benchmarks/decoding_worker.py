@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,12 @@ class Worker:
         command: what starts the program, without its last argument, the job's file.
         job: what the program's `load` needs, and `sentences`, `batches` (sizes of a request) and `threads`.
         path: where the job is written.
+        environment: `NAME=VALUE` each, beside what is set here.
     """
 
-    def __init__(self, name: str, command: list[str], job: dict[str, Any], path: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], job: dict[str, Any], path: Path, environment: Sequence[str] = ()
+    ) -> None:
         path.write_text(json.dumps(job), encoding="utf-8")
         self.name = name
         self.process = subprocess.Popen(
@@ -40,7 +43,7 @@ class Worker:
             stdout=subprocess.PIPE,
             encoding="utf-8",
             cwd=Path(__file__).resolve().parents[2],  # where `python -m tests...` finds the program
-            env={**os.environ, "OMP_NUM_THREADS": str(job["threads"])},
+            env={**os.environ, "OMP_NUM_THREADS": str(job["threads"]), **dict(one.split("=") for one in environment)},
         )
         self._answer()
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from models.ensemble import EnsembleNetwork
 from models.networks import RecurrentNetwork, TransformerNetwork
 from models.seq2seq import Seq2Seq
+from models.states import take_rows
 from models.teacher_forcing import TeacherForcing, draw_coins
 from tests.models.fresh_process import check_saved
 from tests.models.test_teacher_forcing import check_against_the_classic_loop, make_batch, make_model
@@ -158,6 +159,25 @@ def test_rows_of_a_beam_share_their_sentence(name):
         states = [one.state, other.state]
         for value, expected in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True):
             np.testing.assert_allclose(value, expected, rtol=0, atol=1e-13)
+
+
+@every_network
+def test_a_searchs_steps_are_the_decoders(name):
+    """Whichever rows go on, some of them twice and others not, and however many."""
+    model, generator = make(name, dtype="float64"), np.random.default_rng(2)
+    batch = make_batch([5, 2, 3], [4, 4, 4])
+    memory, steps, search = memory_of(model, batch), model.decoder.stepper(), model.decoder.search_stepper()
+    prepared, searched = model.decoder.prepare(memory), search.prepare(memory)
+    state = model.decoder.initial_state(memory)
+    begun = search.begin(state, None)
+    for beam in (4, 2, 3):
+        token_ids = tf.constant(generator.integers(4, 13, tf.nest.flatten(state)[0].shape[0]), tf.int32)
+        one, other = steps.advance(token_ids, state, prepared), search.advance(token_ids, begun, searched)
+        for value, expected in zip(tf.nest.flatten(other), tf.nest.flatten(one), strict=True):
+            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12)
+        each = len(token_ids) // 3
+        rows = tf.constant(np.repeat(np.arange(3) * each, beam) + generator.integers(0, each, 3 * beam), tf.int32)
+        state, begun = take_rows(one.state, rows), search.begin(other.state, rows)
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,18 @@ def make_model(
 
 
 def make_translator(
-    network: Network | None = None, dtype: str = "float32", shortlist: ShortlistTable | None = None, **search
+    network: Network | None = None,
+    dtype: str = "float32",
+    shortlist: ShortlistTable | None = None,
+    frozen: bool = False,
+    **search,
 ) -> Translator:
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))
     target = TextProcessor(WORDS, TextConfig())
     options = {"beam_size": 4, "n_best": 3, "max_length_factor": 0.5, "max_length_constant": 5, **search}
-    return Translator(make_model(network, dtype=dtype), source, target, TranslationOptions(**options), shortlist)
+    return Translator(
+        make_model(network, dtype=dtype), source, target, TranslationOptions(**options), shortlist, frozen
+    )
 
 
 EXAMPLES = [("ein hund.", "der hund läuft."), ("schön", "schön"), ("der hund's 漢字", "ein hund's 漢字")]
