@@ -26,13 +26,15 @@ CellName = Literal["lstm", "gru"]
 CellStep = Callable[..., tuple[tf.Tensor, Any]]
 
 
-class StepHalves(NamedTuple):
-    """One time step in two parts, so that the first can be shared by rows that differ in their inputs alone."""
+class StepParts(NamedTuple):
+    """One time step in parts, so that rows can share what they have in common: their input, or their state."""
 
+    project: Callable[[tf.Tensor], tf.Tensor]
+    """Inputs `[B, I]` to their share of the pre-activations, `[B, G H]`."""
     share: Callable[[tf.Tensor], tf.Tensor]
-    """Hidden states `[B, H]` to their share of the pre-activations, `[B, G H]`."""
+    """Hidden states `[B, H]` to theirs."""
     finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Any]
-    """Inputs `[B, I]`, that share, and the last field of the old state `[B, H]` to the new state."""
+    """Both shares, and the last field of the old state `[B, H]`, to the new state."""
 
 
 class CellFunctions(NamedTuple):
@@ -324,8 +326,8 @@ class Recurrent(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def halves(self) -> StepHalves:
-        """The same step in two parts, without a gradient of its own; to be made outside a loop."""
+    def step_parts(self) -> StepParts:
+        """The same step in parts, without a gradient of its own; to be made outside a loop."""
         raise NotImplementedError
 
     def unroll(self, inputs: tf.Tensor, packing: Packing, state: Any) -> tuple[tf.Tensor, Any]:
@@ -386,17 +388,20 @@ class LSTM(Recurrent):
 
         return step
 
-    def halves(self) -> StepHalves:
+    def step_parts(self) -> StepParts:
         """See base class."""
         weights = self._weights()
 
         def share(hidden: tf.Tensor) -> tf.Tensor:
             return product(hidden, weights.recurrent_kernel) + weights.input_bias
 
-        def finish(inputs: tf.Tensor, shared: tf.Tensor, cell: tf.Tensor) -> cells.LSTMState:
-            return cells.lstm_gates(product(inputs, weights.kernel) + shared, cell)[0]
+        def project(inputs: tf.Tensor) -> tf.Tensor:
+            return product(inputs, weights.kernel)
 
-        return StepHalves(share, finish)
+        def finish(projected: tf.Tensor, shared: tf.Tensor, cell: tf.Tensor) -> cells.LSTMState:
+            return cells.lstm_gates(projected + shared, cell)[0]
+
+        return StepParts(project, share, finish)
 
 
 @keras.saving.register_keras_serializable(package="heliograph")
@@ -417,18 +422,20 @@ class GRU(Recurrent):
 
         return step
 
-    def halves(self) -> StepHalves:
+    def step_parts(self) -> StepParts:
         """See base class."""
         weights = self._weights()
 
         def share(hidden: tf.Tensor) -> tf.Tensor:
             return product(hidden, weights.recurrent_kernel) + weights.recurrent_bias
 
-        def finish(inputs: tf.Tensor, shared: tf.Tensor, hidden: tf.Tensor) -> cells.GRUState:
-            projected = product(inputs, weights.kernel) + weights.input_bias
+        def project(inputs: tf.Tensor) -> tf.Tensor:
+            return product(inputs, weights.kernel) + weights.input_bias
+
+        def finish(projected: tf.Tensor, shared: tf.Tensor, hidden: tf.Tensor) -> cells.GRUState:
             return cells.gru_gates(projected, shared, cells.GRUState(hidden))[0]
 
-        return StepHalves(share, finish)
+        return StepParts(project, share, finish)
 
 
 LAYERS: dict[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU}

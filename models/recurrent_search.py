@@ -1,9 +1,11 @@
 """The recurrent decoder's steps as a search wants them; see `models.decoder.SearchSteps`.
 
 A beam has some five hypotheses of a sentence and runs them for as many steps as a translation has tokens, so that what
-depends on the sentence alone, or on the past alone, is worth computing once:
+depends on the sentence alone, on the past alone, or on the token alone is worth computing once:
 
 - the state's share of all gates, `h U`, before it is known which tokens the hypothesis is extended by;
+- the token's share of the first layer's gates, for hypotheses of different sentences often end alike, and those of one
+  sentence, too;
 - the context's share of the features. With weights a over encoder outputs v, `(sum a_s v_s) W = sum a_s (v_s W)`.
 """
 
@@ -27,7 +29,7 @@ class RecurrentState(NamedTuple):
 
 
 class BegunLayer(NamedTuple):
-    """What a layer's step takes beside its input; see `models.recurrence.StepHalves`."""
+    """What a layer's step takes beside its input; see `models.recurrence.StepParts`."""
 
     share: tf.Tensor  # [R, G H] the hidden state's share of the pre-activations
     kept: tf.Tensor  # [R, H] the cell of an LSTM, the hidden state of a GRU
@@ -61,7 +63,7 @@ def search_steps(
         dtype: type of features and states.
         product_dtype: type of matrix products.
     """
-    halves = stack.halves()
+    parts = stack.step_parts()
     attend = None if attention is None else attention.attender()
     from_hidden, from_context = output_kernel, None
     if output_kernel is not None and attention is not None:
@@ -79,21 +81,24 @@ def search_steps(
     def begin(state: RecurrentState, rows: tf.Tensor | None) -> BegunState:
         distinct, places = (None, None) if rows is None else tf.unique(rows)
         layers = []
-        for half, layer in zip(halves, state.layers, strict=True):
+        for part, layer in zip(parts, state.layers, strict=True):
             # Cast before it is gathered, which all else that is multiplied with it shares.
-            share = half.share(take_rows(tf.cast(layer.hidden, product_dtype), distinct))
+            share = part.share(take_rows(tf.cast(layer.hidden, product_dtype), distinct))
             layers.append(BegunLayer(take_rows(share, places), take_rows(layer[-1], rows)))
         return BegunState(tuple(layers), take_rows(state.fed, rows))
 
+    def project_tokens(token_ids: tf.Tensor, fed: tf.Tensor | Nothing) -> tf.Tensor:
+        """The inputs' share of the first layer's pre-activations."""
+        if not isinstance(fed, tuple):
+            return parts[0].project(tf.concat([tf.cast(lookup(token_ids), dtype), fed], axis=1))
+        distinct, places = tf.unique(token_ids)
+        return tf.gather(parts[0].project(tf.cast(lookup(distinct), dtype)), places)
+
     def advance(token_ids: tf.Tensor, begun: BegunState, memory: Any) -> Advance:
-        inputs = tf.cast(lookup(token_ids), dtype)
-        if not isinstance(begun.fed, tuple):
-            inputs = tf.concat([inputs, begun.fed], axis=1)
-        layers = []
-        for half, layer in zip(halves, begun.layers, strict=True):
-            layers.append(half.finish(inputs, *layer))
-            inputs = layers[-1].hidden
-        hidden = inputs
+        layers = [parts[0].finish(project_tokens(token_ids, begun.fed), *begun.layers[0])]
+        for part, layer in zip(parts[1:], begun.layers[1:], strict=True):
+            layers.append(part.finish(part.project(layers[-1].hidden), *layer))
+        hidden = layers[-1].hidden
         features = hidden if from_hidden is None else product(hidden, from_hidden)
         weights: tf.Tensor | Nothing = ()
         if attend is not None:

@@ -11,7 +11,7 @@ from models.bidirectional import Bidirectional
 from models.cells import CellState, Product, product
 from models.dropout import check_rates, drop, drop_packed, fold_in
 from models.packing import Packing
-from models.recurrence import CELLS, LAYERS, CellName, Recurrent, StepHalves
+from models.recurrence import CELLS, LAYERS, CellName, Recurrent, StepParts
 from models.token_wise import LayerNorm, TokenWise
 
 StackStep = Callable[..., tuple[tf.Tensor, tuple[CellState, ...]]]
@@ -134,13 +134,13 @@ class RecurrentStack(keras.layers.Layer):
 
         return step
 
-    def halves(self) -> list[StepHalves]:
-        """The step of each layer in two parts, without dropout; to be made outside a loop."""
+    def step_parts(self) -> list[StepParts]:
+        """The step of each layer in parts, without dropout; to be made outside a loop."""
 
-        def after(norm: TokenWise, layer: StepHalves) -> StepHalves:
-            return layer._replace(finish=lambda inputs, *state: layer.finish(norm(inputs), *state))
+        def after(norm: TokenWise, layer: StepParts) -> StepParts:
+            return layer._replace(project=lambda inputs: layer.project(norm(inputs)))
 
-        return [after(norm, layer.halves()) for norm, layer in zip(self._normalisers(), self.layers, strict=True)]
+        return [after(norm, layer.step_parts()) for norm, layer in zip(self._normalisers(), self.layers, strict=True)]
 
     def unroll(
         self,
