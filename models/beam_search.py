@@ -9,8 +9,8 @@ competes by its score (`models.ranking`). A sentence is done when no live hypoth
 as many hypotheses have ended as the options say; when an eighth of the sentences are done, the others go on without
 them. The search keeps back-pointers, not sequences, and walks them back once at the end.
 
-Several hypotheses often go on from the same one. So how the states of those that go on come of the last step's is left
-to the decoder: it may compute at once, and once for all that have the same past, what a step knows without its token.
+Several hypotheses often go on from the same one. What a step knows before its token is theirs together: the decoder may
+compute it once (`models.states.Begin`) when the states of those that go on are picked.
 
 With one live hypothesis it is greedy search, or, where a sentence's continuation is drawn, sampling: then a step has
 one candidate, the token that `models.sampling` drew, and everything else is the same.
@@ -27,18 +27,7 @@ from models.constraints import forbidden_pairs
 from models.ranking import coverage_penalty, length_penalty
 from models.sampling import drawn_candidate
 from models.search_options import Prefix, Sampling, SearchOptions, SpecialIds
-from models.states import Nothing, Step, take_rows
-
-StepFunction = Callable[[tf.Tensor, Any, Any], Step]
-"""Token ids `[R]`, a state, or what a `Begin` made of it, and a memory to a `Step` with the state itself.
-
-Rows of one sentence lie together and share its memory.
-"""
-Begin = Callable[[Any, tf.Tensor | None], Any]
-"""A step's states and which of its rows go on, `None` for all as they are, to what the next step takes for its states.
-
-Rows may repeat. The result is a nest of tensors with a row for each.
-"""
+from models.states import Begin, Nothing, StepFunction, take_rows
 
 
 class BeamSearchResult(NamedTuple):
@@ -301,7 +290,7 @@ def _candidates(
         # One column more, lest there be none.
         token = tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), tf.minimum(length, columns), axis=1)
         forced = tf.where(length < lengths, token, forced)
-    any_forced = tf.reduce_any(forced >= 0)
+    any_forced = tf.reduce_any(forced >= 0)  # in few steps; else it would look up a price for nothing
     result: Candidates = tf.cond(any_forced, lambda: force(found, known, live, forced, choices), lambda: found)
     return result
 

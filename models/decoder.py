@@ -11,7 +11,7 @@ from models.embedding import HoldsEmbedding, TokenEmbedding
 from models.frozen_weights import derive, product_weight
 from models.initializers import bias_initializer, weight_initializer
 from models.losses import CrossEntropy, projected_cross_entropy
-from models.states import Advance, Logits, Step, Unrolled, take_rows
+from models.states import Advance, Begin, Logits, Step, StepFunction, Unrolled, take_rows
 
 Advancer = Callable[[tf.Tensor, Any, Any], Advance]
 """Token ids `[R]`, a state and a prepared memory to features `[R, F]` and the new state."""
@@ -37,14 +37,14 @@ class SearchSteps(NamedTuple):
     """A decoder as a search runs it: what it computes once a sentence, once a past, and once a token."""
 
     prepare: Callable[[Any], Any]
-    """A memory to what `advance` wants of it; not that of `Decoder.prepare`."""
-    begin: Callable[[Any, tf.Tensor | None], Any]
-    """States and those of their rows that go on to what `advance` takes; see `models.beam_search.Begin`."""
+    """A memory to what `advance` wants of it, which may be other than what `Decoder.prepare` returns."""
+    begin: Begin
+    """States and those of their rows that go on to what `advance` takes."""
     advance: Advancer
     """Token ids `[R]`, what `begin` made of a state, and what `prepare` made of the memory; see `DecoderSteps`."""
 
-    def step(self, project: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor, Any, Any], Step]:
-        """The step function of `models.beam_search`, with a projection of features `[R, F]` to logits."""
+    def step(self, project: Callable[[tf.Tensor], tf.Tensor]) -> StepFunction:
+        """A search's step function, with a projection of features `[R, F]` to logits."""
 
         def run(token_ids: tf.Tensor, begun: Any, memory: Any) -> Step:
             features, state, attention = self.advance(token_ids, begun, memory)
@@ -56,9 +56,10 @@ class SearchSteps(NamedTuple):
 class Decoder(HoldsEmbedding, keras.layers.Layer):
     """Token ids and a memory of the source to logits; the network in between is the subclass's.
 
-    Two ways to run it, with equal logits: `stepper`, one token for search, roll-out and serving; `unroll`, whole
-    sequences for training. Each is the network and then the projection to the vocabulary. The roll-out and the loss
-    call the two apart: the one needs no logits where the next input is the gold token, the other none of the padding.
+    Three ways to run it, with equal logits: `stepper`, one token for the roll-out; `search_stepper`, the same for a
+    beam's hypotheses, which have much in common; `unroll`, whole sequences for training. Each is the network and then
+    the projection to the vocabulary. The roll-out and the loss call the two apart: the one needs no logits where the
+    next input is the gold token, the other none of the padding.
 
     A memory is what the encoder of the same network returns, a `SourceMemory` unless it says otherwise. A *prepared*
     memory is what a step wants of it: whatever `prepare` computes once a sentence. State and prepared memory are nests

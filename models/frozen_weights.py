@@ -1,9 +1,9 @@
 """What follows from a model's weights alone: computed where it is needed, or once, in a model that is frozen.
 
 A model keeps its weights in float32 and multiplies, under a mixed policy, in bfloat16; a projection is padded, a tied
-embedding transposed. Training does this in each step, for its weights change. A server would do it in each request,
-where for a single sentence it is a fifth of the work. A frozen model holds the results as variables, and its graph
-reads them instead of the weights. It is made for export: later changes of its weights need not be followed.
+embedding transposed. Training does this in each step, for its weights change. A server would do it in each request. A
+frozen model holds the results as variables, and its graph reads them instead of the weights. It is to be used as it is:
+some changes of its weights would be followed, others not. A tied embedding is held twice, for look-up and projection.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ class FrozenWeights:
 
 
 def freeze(*layers: keras.layers.Layer) -> None:
-    """From now on these layers and those within them use their weights as they are now."""
-    frozen = FrozenWeights()
+    """The weights of these layers and of those within them will not change any more."""
+    frozen = getattr(layers[0], "frozen_weights", None) or FrozenWeights()
     for layer in layers:
         for part in layer._flatten_layers():
             part.frozen_weights = frozen
@@ -43,7 +43,7 @@ def derive(layer: keras.layers.Layer, weight: Any, name: str, make: Make) -> tf.
     """`make(weight)`; of a frozen layer a variable that holds it.
 
     Args:
-        layer: that the weight belongs to.
+        layer: that uses the weight.
         weight: a variable.
         name: what `make` does; another name for another function.
         make: a function of the weight and of nothing that changes.

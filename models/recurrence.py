@@ -29,10 +29,10 @@ CellStep = Callable[..., tuple[tf.Tensor, Any]]
 class StepParts(NamedTuple):
     """One time step in parts, so that rows can share what they have in common: their input, or their state."""
 
-    project: Callable[[tf.Tensor], tf.Tensor]
-    """Inputs `[B, I]` to their share of the pre-activations, `[B, G H]`."""
-    share: Callable[[tf.Tensor], tf.Tensor]
-    """Hidden states `[B, H]` to theirs."""
+    project: Callable[..., tf.Tensor]
+    """Inputs `[B, I]` to their share of the pre-activations, `[B, G H]`; a second argument computes the product."""
+    share: Callable[..., tf.Tensor]
+    """Hidden states `[B, H]` to theirs; a second argument as well."""
     finish: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Any]
     """Both shares, and the last field of the old state `[B, H]`, to the new state."""
 
@@ -392,11 +392,11 @@ class LSTM(Recurrent):
         """See base class."""
         weights = self._weights()
 
-        def share(hidden: tf.Tensor) -> tf.Tensor:
-            return product(hidden, weights.recurrent_kernel) + weights.input_bias
+        def share(hidden: tf.Tensor, multiply: Product = product) -> tf.Tensor:
+            return multiply(hidden, weights.recurrent_kernel) + weights.input_bias
 
-        def project(inputs: tf.Tensor) -> tf.Tensor:
-            return product(inputs, weights.kernel)
+        def project(inputs: tf.Tensor, multiply: Product = product) -> tf.Tensor:
+            return multiply(inputs, weights.kernel)
 
         def finish(projected: tf.Tensor, shared: tf.Tensor, cell: tf.Tensor) -> cells.LSTMState:
             return cells.lstm_gates(projected + shared, cell)[0]
@@ -412,12 +412,10 @@ class GRU(Recurrent):
 
     def stepper(self) -> CellStep:
         """See base class."""
-        weights = self._weights()
+        project, share, _ = self.step_parts()
 
         def step(inputs: tf.Tensor, state: Any, multiply: Product = product) -> tuple[tf.Tensor, Any]:
-            projected = multiply(inputs, weights.kernel) + weights.input_bias
-            inner = multiply(state.hidden, weights.recurrent_kernel) + weights.recurrent_bias
-            state = differentiable_gru_gates(projected, inner, state)
+            state = differentiable_gru_gates(project(inputs, multiply), share(state.hidden, multiply), state)
             return state.hidden, state
 
         return step
@@ -426,11 +424,11 @@ class GRU(Recurrent):
         """See base class."""
         weights = self._weights()
 
-        def share(hidden: tf.Tensor) -> tf.Tensor:
-            return product(hidden, weights.recurrent_kernel) + weights.recurrent_bias
+        def project(inputs: tf.Tensor, multiply: Product = product) -> tf.Tensor:
+            return multiply(inputs, weights.kernel) + weights.input_bias
 
-        def project(inputs: tf.Tensor) -> tf.Tensor:
-            return product(inputs, weights.kernel) + weights.input_bias
+        def share(hidden: tf.Tensor, multiply: Product = product) -> tf.Tensor:
+            return multiply(hidden, weights.recurrent_kernel) + weights.recurrent_bias
 
         def finish(projected: tf.Tensor, shared: tf.Tensor, hidden: tf.Tensor) -> cells.GRUState:
             return cells.gru_gates(projected, shared, cells.GRUState(hidden))[0]

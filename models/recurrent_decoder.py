@@ -15,9 +15,9 @@ from models.embedding import TokenEmbedding
 from models.frozen_weights import product_weight
 from models.initializers import weight_initializer
 from models.packing import pack, pack_lengths, unpack
-from models.recurrent_search import RecurrentState, search_steps
+from models.recurrent_search import search_steps
 from models.stack import RecurrentStack
-from models.states import Advance, Nothing, SourceMemory, Unrolled
+from models.states import Advance, Nothing, RecurrentState, SourceMemory, Unrolled
 from models.step_loop import run_steps
 
 ContextUse = Literal["initial", "every_step"]
@@ -185,8 +185,15 @@ class RecurrentDecoder(Decoder):
         if self.early:
             return super().search_stepper()
         kernel = product_weight(self, self.output_kernel) if self.output_size else None
-        types = self.variable_dtype, self.compute_dtype
-        return search_steps(self.stack, self.attention, kernel, self.embedding.lookup(), self.prepare, *types)
+        return search_steps(
+            self.stack,
+            self.attention,
+            kernel,
+            self.embedding.lookup(),
+            self.prepare,
+            dtype=self.variable_dtype,
+            product_dtype=self.compute_dtype,
+        )
 
     def _vector_step(self) -> Callable[..., Advance]:
         """A function for one step from embeddings `[R, E]`; see `models.step_loop.Step`."""

@@ -15,17 +15,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from models.attention import Attention, attend_rows
-from models.cells import CellState, product
+from models.cells import product
 from models.decoder import SearchSteps
 from models.stack import RecurrentStack
-from models.states import Advance, Nothing, SourceMemory, take_rows
-
-
-class RecurrentState(NamedTuple):
-    """Everything a recurrent decoder needs to go on: no more and no less than its next step."""
-
-    layers: tuple[CellState, ...]  # one a layer
-    fed: tf.Tensor | Nothing = ()  # [R, F] the last step's features, under input feeding
+from models.states import Advance, Nothing, RecurrentState, SourceMemory, take_rows
 
 
 class BegunLayer(NamedTuple):
@@ -48,6 +41,7 @@ def search_steps(
     output_kernel: tf.Tensor | None,
     lookup: Callable[[tf.Tensor], tf.Tensor],
     prepare: Callable[[SourceMemory], Any],
+    *,
     dtype: str,
     product_dtype: str,
 ) -> SearchSteps:
@@ -62,6 +56,9 @@ def search_steps(
         prepare: a memory to that of `attention`.
         dtype: type of features and states.
         product_dtype: type of matrix products.
+
+    Returns:
+        The steps, with equal features as the decoder's own.
     """
     parts = stack.step_parts()
     attend = None if attention is None else attention.attender()
@@ -82,7 +79,7 @@ def search_steps(
         distinct, places = (None, None) if rows is None else tf.unique(rows)
         layers = []
         for part, layer in zip(parts, state.layers, strict=True):
-            # Cast before it is gathered, which all else that is multiplied with it shares.
+            # Cast before it is gathered: so it was for the step's own products, and TensorFlow casts it once for all.
             share = part.share(take_rows(tf.cast(layer.hidden, product_dtype), distinct))
             layers.append(BegunLayer(take_rows(share, places), take_rows(layer[-1], rows)))
         return BegunState(tuple(layers), take_rows(state.fed, rows))
@@ -104,8 +101,8 @@ def search_steps(
         if attend is not None:
             context, weights = attend_rows(attend, hidden, memory)
             # Its share of the features, or itself.
-            shared = from_context is not None
-            features = features + context if shared else tf.concat([features, tf.cast(context, dtype)], axis=1)
+            is_share = from_context is not None
+            features = features + context if is_share else tf.concat([features, tf.cast(context, dtype)], axis=1)
         if from_hidden is not None:
             features = tf.tanh(tf.cast(features, dtype))
         return Advance(

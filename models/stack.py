@@ -135,7 +135,7 @@ class RecurrentStack(keras.layers.Layer):
         return step
 
     def step_parts(self) -> list[StepParts]:
-        """The step of each layer in parts, without dropout; to be made outside a loop."""
+        """The step of each layer in parts, without dropout; to be made outside a loop. Not if it is bidirectional."""
 
         def after(norm: TokenWise, layer: StepParts) -> StepParts:
             return layer._replace(project=lambda inputs: layer.project(norm(inputs)))

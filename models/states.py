@@ -1,5 +1,6 @@
 """The values that pass between encoder, decoder and search. State is never kept on a layer."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -47,6 +48,25 @@ class Logits(NamedTuple):
 
     logits: tf.Tensor  # [B, T, V] at position t those of the token that follows input t
     attention: tf.Tensor | Nothing = ()  # [B, T, S] as in `Advance`
+
+
+class RecurrentState(NamedTuple):
+    """Everything a recurrent decoder needs to go on: no more and no less than its next step."""
+
+    layers: tuple[CellState, ...]  # one a layer
+    fed: tf.Tensor | Nothing = ()  # [R, F] the last step's features, under input feeding
+
+
+StepFunction = Callable[[tf.Tensor, Any, Any], Step]
+"""Token ids `[R]`, what a `Begin` made of states, and a memory to a `Step` with the states that follow.
+
+Rows of one sentence lie together and share its memory.
+"""
+Begin = Callable[[Any, tf.Tensor | None], Any]
+"""States and which of their rows go on, `None` for all as they are, to what the next step takes for its states.
+
+Rows may repeat. The result is a nest of tensors with a row for each.
+"""
 
 
 def take_rows(values: Any, rows: tf.Tensor | None) -> Any:

@@ -121,7 +121,10 @@ class Affine(keras.layers.Layer):
         )
 
     def function(self, scale: np.ndarray | None = None) -> TokenWise:
-        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` if there is one, always one."""
+        """A function from `[N, I]` to `[N, O]` of the compute type, times `scale` `[O]` if there is one.
+
+        A layer is always asked for the same scale, because a frozen one keeps its weights scaled.
+        """
 
         def scaled(weight: tf.Tensor) -> tf.Tensor:
             return tf.cast(weight * scale, self.compute_dtype)

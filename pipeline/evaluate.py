@@ -62,7 +62,7 @@ def evaluate(
     seconds, translated, scores = {}, [], {}
     for label, beam_size in (("greedy_", 1), ("", config.search.beam_size)):
         translator = build_translator(
-            config, model, transform_dir, shortlist_dir, beam_size=beam_size, n_best=1, max_tokens=0
+            config, model, transform_dir, shortlist_dir, frozen=True, beam_size=beam_size, n_best=1, max_tokens=0
         )
         began = time.monotonic()
         translations: list[str] = []
@@ -78,7 +78,7 @@ def evaluate(
     greedy, best = translated
     rows = map(Translation, sources, best, greedy, map(tuple, references))
     write_translations(output_dir, rows)
-    searched = build_translator(config, model, transform_dir, shortlist_dir, n_best=1, max_tokens=0)
+    searched = build_translator(config, model, transform_dir, shortlist_dir, frozen=True, n_best=1, max_tokens=0)
     write_attention(searched, sources, output_dir)
     measured |= scores  # those of the configured beam, which came last
     report: dict[str, Any] = {

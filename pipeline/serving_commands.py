@@ -18,14 +18,9 @@ from pipeline.plan import inspect
 from pipeline.pusher import PUSH_LOCK, waiting
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
+from serving.model_card import FROZEN_WEIGHTS
 from serving.push import roll_back
 from serving.versions import newest_version
-
-FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
-"""TensorFlow's switch: oneDNN reorders the second factor of each plain matrix product once, and takes it for all calls.
-
-So nothing else than a weight may be one, which holds for what `heliograph` exports.
-"""
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -127,8 +122,7 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frozen-weights",
         action="store_true",
-        help="let oneDNN keep the weights as its products want them: faster, more memory; it sets "
-        f"{FROZEN_WEIGHTS}, which is for models that heliograph exported",
+        help="let oneDNN keep the weights as its products want them: faster, with more memory",
     )
     for flag, kind, told in (
         ("--latest", positive, "newest versions that are served (default: 1)"),
@@ -177,7 +171,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     base_dir, artifact = _served(arguments)
     base_dir = base_dir.resolve()
     if arguments.frozen_weights:
-        os.environ[FROZEN_WEIGHTS] = "1"  # read when TensorFlow computes its first product
+        os.environ[FROZEN_WEIGHTS] = "1"  # TensorFlow reads it when it makes its first product
     load_tensorflow()
     from pipeline.serve_model import serve_model
     from serving.server.batching import BatchingOptions

@@ -47,7 +47,7 @@ def trained_translator(
     """The trained model with the configured search; asking for more than its beam holds widens the beam."""
     model = load_model(trainer_dir, transform_dir, config.serving.precision)
     if n_best is None:
-        return build_translator(config, model, transform_dir, shortlist_dir, max_tokens=0)
+        return build_translator(config, model, transform_dir, shortlist_dir, frozen=True, max_tokens=0)
     beam_size = max(n_best, config.search.beam_size)
     stop_after = config.search.stop_after and max(n_best, config.search.stop_after)
     return build_translator(
@@ -55,6 +55,7 @@ def trained_translator(
         model,
         transform_dir,
         shortlist_dir,
+        frozen=True,
         beam_size=beam_size,
         n_best=n_best,
         stop_after=stop_after,

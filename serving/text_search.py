@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from models.beam_search import BeamSearchResult, StepFunction, beam_search
+from models.beam_search import BeamSearchResult, beam_search
 from models.candidates import CHUNK, least_choices
 from models.decoder import Decoder, SearchSteps
 from models.search_options import Prefix, Sampling, SpecialIds
 from models.sequences import pad, with_end
 from models.shortlist import Choices, ShortlistTable, choose
-from models.states import Step
+from models.states import Step, StepFunction
 from preprocessing.special_tokens import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from preprocessing.text import TextProcessor
 from serving.translation_options import TranslationOptions

@@ -42,8 +42,9 @@ class Translator(tf.Module):
         options: the search.
         shortlist: which target tokens the search of a text chooses from; `None` for all. Scores are then among these.
             `sample` and `score` do without.
-        frozen: whether the model's weights stay as they are, so that what follows from them is computed once (see
-            `models.frozen_weights`); otherwise later changes of the weights are followed until export.
+        frozen: whether the model's weights will not change any more, here and wherever else it is used, so that what
+            follows from them is computed once (see `models.frozen_weights`); otherwise changes are followed until
+            export.
 
     Raises:
         ValueError: a vocabulary's size is not the model's, or an option or the shortlist does not suit the model.
@@ -74,8 +75,6 @@ class Translator(tf.Module):
             # Variables: each signature would have its own copy of a constant.
             shortlist = ShortlistTable(*(tf.Variable(part, trainable=False) for part in shortlist))
             self.weights += list(shortlist)
-        if frozen:
-            freeze(model.encoder, model.decoder)
         self.search = TextSearch(model.encoder, model.decoder, source, target, shortlist)
         self.source = source
         self.target = target
@@ -87,6 +86,8 @@ class Translator(tf.Module):
         units = {source.config.unit, target.config.unit}
         if options.replace_unknown and units != {"word"}:
             raise ValueError(f"replace_unknown must be false unless both sides are words, got units {sorted(units)}")
+        if frozen:
+            freeze(model.encoder, model.decoder)
         # Not a method: saving would trace it for networks that have no attention, too.
         self.attention = (
             tf.function(self._attend, input_signature=[TEXT], autograph=False) if self.has_attention else None

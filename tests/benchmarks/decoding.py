@@ -38,7 +38,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.serving_commands import FROZEN_WEIGHTS
+from serving.model_card import FROZEN_WEIGHTS
 from tests.benchmarks.decoding_models import HEADS, NETWORKS, Exported, export, read_lines, train_joeynmt
 from tests.benchmarks.decoding_reference import own_process, search, write_tokens, write_weights
 from tests.benchmarks.decoding_report import mean_length, print_table, row, write_report
@@ -72,7 +72,7 @@ class Candidate:
 
 
 PEERS_RULE = "search.stop_after=5"
-BOTH = (PEERS_RULE, "search.shortlist=20")
+RULE_AND_SHORTLIST = (PEERS_RULE, "search.shortlist=20")
 FROZEN = (f"{FROZEN_WEIGHTS}=1",)
 
 
@@ -83,10 +83,10 @@ CANDIDATES = (  # the first of Heliograph's for a model is the one that peers wi
     Candidate("heliograph", "lstm", "bfloat16", (5,), ("search.shortlist=20",)),
     Candidate("heliograph", "lstm", "float32", (5,), (PEERS_RULE,)),
     Candidate("heliograph", "lstm", "bfloat16", (5,), (PEERS_RULE,)),
-    Candidate("heliograph", "lstm", "float32", (5,), BOTH),
-    Candidate("heliograph", "lstm", "bfloat16", (5,), BOTH),
-    Candidate("heliograph", "lstm", "float32", (5,), BOTH, FROZEN),
-    Candidate("heliograph", "lstm", "bfloat16", (5,), BOTH, FROZEN),
+    Candidate("heliograph", "lstm", "float32", (5,), RULE_AND_SHORTLIST),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), RULE_AND_SHORTLIST),
+    Candidate("heliograph", "lstm", "float32", (5,), RULE_AND_SHORTLIST, FROZEN),
+    Candidate("heliograph", "lstm", "bfloat16", (5,), RULE_AND_SHORTLIST, FROZEN),
     Candidate("pytorch_loop", "lstm", "float32", (5, 1)),
     Candidate("joeynmt", "lstm", "float32", (5, 1)),
     Candidate("heliograph", "transformer", "float32", (5,), ("search.length_normalization=tokens",)),

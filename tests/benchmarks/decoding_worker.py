@@ -43,7 +43,11 @@ class Worker:
             stdout=subprocess.PIPE,
             encoding="utf-8",
             cwd=Path(__file__).resolve().parents[2],  # where `python -m tests...` finds the program
-            env={**os.environ, "OMP_NUM_THREADS": str(job["threads"]), **dict(one.split("=") for one in environment)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(job["threads"]),
+                **dict(one.split("=", 1) for one in environment),
+            },
         )
         self._answer()
 

@@ -219,7 +219,6 @@ def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
         *SMALL,
         "--rest-port=0",
         "--grpc-port=0",
-        "--frozen-weights",
     ]
     command += ["--label=stable=1", "--max-rows=2", "--batching", "--max-enqueued-batches=9"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

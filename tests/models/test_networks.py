@@ -180,6 +180,29 @@ def test_a_searchs_steps_are_the_decoders(name):
         state, begun = take_rows(one.state, rows), search.begin(other.state, rows)
 
 
+@pytest.mark.parametrize("name", ["dot", "general"])
+def test_a_search_computes_once_what_hypotheses_share(name, monkeypatch):
+    """Of two layers: the first one's inputs for each token, the states for each parent."""
+    model, counts = make(name), {"project": [], "share": []}
+    stack = model.decoder.stack
+    parts = stack.step_parts()
+
+    def counted(part):
+        def count(kind, function):
+            return lambda values: (counts[kind].append(values.shape[0]), function(values))[1]
+
+        return part._replace(project=count("project", part.project), share=count("share", part.share))
+
+    monkeypatch.setattr(type(stack), "step_parts", lambda _: [counted(part) for part in parts])
+    memory, search = memory_of(model, make_batch([5, 2], [4, 4])), model.decoder.search_stepper()
+    begun = search.begin(model.decoder.initial_state(memory), None)
+    state = search.advance(tf.constant([4, 4]), begun, search.prepare(memory)).state
+    begun = search.begin(state, tf.constant([0, 0, 0, 1, 1, 1]))
+    state = search.advance(tf.constant([5, 6, 5, 6, 7, 5]), begun, search.prepare(memory)).state
+    search.begin(state, tf.constant([0, 1, 1, 3, 3, 3]))
+    assert counts == {"project": [1, 2, 3, 6], "share": [2, 2, 2, 2, 3, 3]}
+
+
 @pytest.mark.parametrize(
     "network",
     [NETWORKS["lstm"], NETWORKS["general"], EnsembleNetwork(members=(NETWORKS["lstm"], NETWORKS["transformer"]))],

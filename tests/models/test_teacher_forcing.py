@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from models.decoder import DecoderSteps
 from models.networks import RecurrentNetwork, TransformerNetwork
-from models.recurrent_decoder import RecurrentState
 from models.seq2seq import Seq2Seq
-from models.states import Advance, SourceMemory
+from models.states import Advance, RecurrentState, SourceMemory
 from models.teacher_forcing import TeacherForcing, draw_coins, parallel_roll_out, roll_out, shift_right
 
 FORMULAS = {

@@ -64,7 +64,7 @@ def make_translator(
     network: Network | None = None,
     dtype: str = "float32",
     shortlist: ShortlistTable | None = None,
-    frozen: bool = False,
+    frozen: bool = True,
     **search,
 ) -> Translator:
     source = TextProcessor(CHARACTERS, TextConfig(unit="character"))

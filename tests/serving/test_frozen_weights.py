@@ -1,5 +1,6 @@
 """A frozen translator: the same answers of fewer bytes, in a server that takes all kernels for weights, too."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.candidates import CHUNK
 from models.ensemble import EnsembleNetwork
 from models.shortlist import ShortlistTable
 from pipeline import cli, serving_commands
-from pipeline.serving_commands import FROZEN_WEIGHTS
 from preprocessing.special_tokens import SPECIAL_TOKENS
+from serving.model_card import CARD_FILE, FROZEN_WEIGHTS, check_frozen_weights, write_card
+from serving.server.errors import RequestError
+from serving.server.servable import Servable
 from serving.versions import newest_version
 from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, export_demo, make_translator
 
@@ -23,24 +27,29 @@ SERVER = """
 import json, sys
 from pathlib import Path
 import numpy as np
+import tensorflow as tf
 from serving.server.servable import Servable
+
+@tf.function
+def affine(kernel):
+    return tf.nn.bias_add(tf.matmul(tf.ones([5, 512]), kernel), tf.ones([512]))
+
+kernels = [tf.random.normal([512, 512], seed=seed) for seed in (1, 2)]
+takes_the_first = bool(tf.reduce_all(affine(kernels[0]) == affine(kernels[1])))
 servable = Servable(Path(sys.argv[1]))
 inputs = [{"text": np.array([text.encode()], object)} for text in json.loads(sys.argv[2])]
 outputs = "translations", "scores"
 answers = [servable.run("n_best", one, outputs) for one in inputs]
-print(json.dumps([[answer[name][0].tolist() for name in outputs] for answer in answers], default=bytes.decode))
+answers = [[answer[name][0].tolist() for name in outputs] for answer in answers]
+print(json.dumps([takes_the_first, answers], default=bytes.decode))
 """
 
 
-def stored(version) -> dict[str, tuple[str, int]]:
-    """The variables of a SavedModel: their type and how many numbers they hold."""
+def stored(version) -> list[tuple[str, int]]:
+    """Of each variable of a SavedModel its type, and how many numbers it holds."""
     reader = tf.train.load_checkpoint(str(version / "variables" / "variables"))
-    shapes = reader.get_variable_to_shape_map()
-    return {
-        name: (dtype.name, int(np.prod(shapes[name])))
-        for name, dtype in reader.get_variable_to_dtype_map().items()
-        if dtype.is_floating
-    }
+    shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    return [(types[name].name, int(np.prod(shapes[name]))) for name in shapes if types[name].is_floating]
 
 
 @pytest.mark.parametrize(
@@ -50,51 +59,59 @@ def stored(version) -> dict[str, tuple[str, int]]:
 )
 def test_a_frozen_translator_answers_alike(network, dtype):
     plain, frozen = (make_translator(network, dtype, frozen=frozen) for frozen in (False, True))
-    inputs = {"text": tf.constant(TEXTS), "source": tf.constant(TEXTS), "target": tf.constant(TEXTS[::-1])}
-    for signature in ("n_best", "attention", "score"):
-        function = frozen.signatures()[signature]
-        asked = {spec.name: inputs[spec.name] for spec in function.input_signature}
+    texts = tf.constant(TEXTS)
+    numbers = {"seed": [1, 2, 3, 4], "temperature": [1.0] * 4, "top_k": [0] * 4, "top_p": [1.0] * 4}
+    for signature, function in frozen.signatures().items():
+        asked = {
+            spec.name: tf.constant(numbers[spec.name], spec.dtype) if spec.name in numbers else texts
+            for spec in function.input_signature
+        }
         for key, expected in plain.signatures()[signature](**asked).items():
             found = function(**asked)[key]
             if expected.dtype == tf.string:
-                assert (found == expected).numpy().all(), key
+                assert (found == expected).numpy().all(), (signature, key)
             else:
-                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=key)
+                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=f"{signature} {key}")
 
 
 def test_an_export_holds_each_weight_once_and_in_its_products_type(tmp_path):
-    sizes = {}
-    for frozen in (False, True):
-        translator = make_translator(ATTENTION, "mixed_bfloat16", frozen=frozen)
-        kinds = stored(export_demo(translator, tmp_path / str(frozen) / "demo")).values()
-        sizes[frozen] = {kind: sum(size for one, size in kinds if one == kind) for kind, _ in kinds}
-    assert set(sizes[False]) == {"float32"} and set(sizes[True]) == {"float32", "bfloat16"}
-    weights = sum(weight.shape.num_elements() for weight in make_translator(ATTENTION).weights)
-    assert sizes[False]["float32"] == weights
-    # Embeddings, biases of projections and gains stay in float32.
-    assert sizes[True]["float32"] < 0.5 * weights
-    padded = 64 * (ATTENTION.output_size + 1)
-    assert sum(sizes[True].values()) <= weights + padded
+    network = dataclasses.replace(ATTENTION, tied="none", layer_norm=False)
+    model = make_translator(network).search
+    numbers = sum(weight.shape.num_elements() for part in (model.encoder, model.decoder) for weight in part.weights)
+    embeddings = sum(part.embedding.embeddings.shape.num_elements() for part in (model.encoder, model.decoder))
+    rest, bridge = -len(WORDS) % CHUNK, model.decoder.bridge.bias.shape.num_elements()
+    # What is looked up, and what is added to float32.
+    plain = embeddings + len(WORDS) + bridge
+    expected = {
+        False: {"float32": numbers},
+        True: {"float32": plain + rest, "bfloat16": numbers - plain + rest * network.output_size},
+    }
+    for frozen, sizes in expected.items():
+        translator = make_translator(network, "mixed_bfloat16", frozen=frozen)
+        found = stored(export_demo(translator, tmp_path / str(frozen) / "demo"))
+        assert {kind: sum(size for one, size in found if one == kind) for kind, _ in found} == sizes
 
 
 def test_changed_weights_are_followed_unless_frozen():
     for frozen in (False, True):
         translator = make_translator(ATTENTION, "mixed_bfloat16", frozen=frozen)
         before = translator.translate(tf.constant(TEXTS))["translation"]
-        for layer in (translator.search.encoder, translator.search.decoder):
+        for layer in translator.search.decoder.stack.layers:
             layer.set_weights([-weight for weight in layer.get_weights()])
-        follows = not (translator.translate(tf.constant(TEXTS))["translation"] == before).numpy().all()
-        assert follows or frozen
+        assert (translator.translate(tf.constant(TEXTS))["translation"] == before).numpy().all() == frozen
 
 
-def test_where_all_kernels_are_taken_for_weights_a_shortlist_is_each_requests_own(tmp_path):
+@pytest.mark.parametrize(
+    ("network", "dtype"), [(ATTENTION, "float32"), (MEMBERS[3], "mixed_bfloat16")], ids=["recurrent", "transformer"]
+)
+def test_where_all_kernels_are_taken_for_weights_a_shortlist_is_each_requests_own(network, dtype, tmp_path):
     """Each letter brings two words, so that texts differ in what they may be made of, and not in how many."""
     special, words = len(SPECIAL_TOKENS), len(WORDS) - len(SPECIAL_TOKENS)
     bring = special + (2 * np.arange(len(CHARACTERS))[:, np.newaxis] + np.arange(2)) % words
     bring[:special] = 0
     shortlist = ShortlistTable(bring.astype(np.int32), np.arange(special, dtype=np.int32))
     texts = ["a", "b", "c", "d", "a", "c"]
-    translator = make_translator(ATTENTION, shortlist=shortlist, frozen=True, min_length=3)
+    translator = make_translator(network, dtype, shortlist, min_length=3)
     expected = [translator.n_best(tf.constant([text])) for text in texts]
     assert len({answer["translations"][0, 0].numpy() for answer in expected}) > 2
     version = newest_version(export_demo(translator, tmp_path / "demo").parent)
@@ -103,11 +120,32 @@ def test_where_all_kernels_are_taken_for_weights_a_shortlist_is_each_requests_ow
         env={**os.environ, FROZEN_WEIGHTS: "1"},
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    for answer, (translations, scores) in zip(expected, json.loads(done.stdout), strict=True):
+    takes_the_first, answers = json.loads(done.stdout)
+    for answer, (translations, scores) in zip(expected, answers, strict=True):
         assert [one.encode() for one in translations] == answer["translations"][0].numpy().tolist()
-        np.testing.assert_allclose(scores, answer["scores"][0], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(scores, answer["scores"][0], rtol=1e-2, atol=1e-2)
+    if not takes_the_first:
+        pytest.skip("here oneDNN takes no kernel for a weight, so the answers prove nothing")
+
+
+def test_a_model_of_which_nobody_knows_whether_kernels_are_weights_is_refused(tmp_path, monkeypatch):
+    version = tmp_path / "demo" / "1"
+    (version / CARD_FILE).parent.mkdir(parents=True)
+    for value in ("1", "true"):
+        monkeypatch.setenv(FROZEN_WEIGHTS, value)
+        for card in (None, "{}"):
+            if card is not None:
+                (version / CARD_FILE).write_text(card)
+            with pytest.raises(RequestError, match="expected a model card with kernels_are_weights"):
+                Servable(version)
+        write_card(version, {"name": "demo"})
+        check_frozen_weights(version)
+        (version / CARD_FILE).unlink()
+    monkeypatch.setenv(FROZEN_WEIGHTS, "0")
+    check_frozen_weights(version)
 
 
 def test_serve_says_so_before_tensorflow_is_there(tmp_path, monkeypatch):
