@@ -175,8 +175,8 @@ class Decoder(HoldsEmbedding, keras.layers.Layer):
         biases = tf.pad(tf.gather(bias, union), [[0, 1]], constant_values=float("-inf"))
 
         def project(features: tf.Tensor, choices: tf.Tensor) -> tf.Tensor:
-            # Without its bias: TensorFlow would compute the two at once, and where it is told that all kernels of such
-            # products are weights (see `heliograph serve --frozen-weights`) go on with those of the first request.
+            # Without its bias: TensorFlow would compute the two at once, and in a server that is told that kernels are
+            # weights (TF_ONEDNN_ASSUME_FROZEN_WEIGHTS) go on with the kernel of the first request.
             every = product(features, kernel)  # --> [R, U + 1]
             rows, sentences = tf.shape(every)[0], tf.shape(choices)[0]
             apart = tf.reshape(every, [sentences, rows // tf.maximum(sentences, 1), tf.shape(every)[1]])

@@ -1,7 +1,6 @@
 """What the commands do that prove, publish and serve a model, and translate whole corpora with it."""
 
 import argparse
-import os
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +17,6 @@ from pipeline.plan import inspect
 from pipeline.pusher import PUSH_LOCK, waiting
 from pipeline.quiet import load_tensorflow
 from preprocessing.errors import DataError
-from serving.model_card import FROZEN_WEIGHTS
 from serving.push import roll_back
 from serving.versions import newest_version
 
@@ -119,11 +117,6 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", dest="rest_timeout", type=positive, metavar="SECONDS", help="of a REST request (default: 30)"
     )
-    parser.add_argument(
-        "--frozen-weights",
-        action="store_true",
-        help="let oneDNN keep the weights as its products want them: faster, with more memory",
-    )
     for flag, kind, told in (
         ("--latest", positive, "newest versions that are served (default: 1)"),
         ("--rest-port", _port, "0 takes a free one (default: 8501)"),
@@ -170,8 +163,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--label: expected each name once, got {', '.join(names)}")
     base_dir, artifact = _served(arguments)
     base_dir = base_dir.resolve()
-    if arguments.frozen_weights:
-        os.environ[FROZEN_WEIGHTS] = "1"  # TensorFlow reads it when it makes its first product
     load_tensorflow()
     from pipeline.serve_model import serve_model
     from serving.server.batching import BatchingOptions

@@ -10,8 +10,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from preprocessing.errors import DataError
-from serving.model_card import check_frozen_weights
 from serving.predictions import WARMUP_FILE, read_warmup
 from serving.server.errors import RequestError, invalid, of_tensorflow
 
@@ -34,10 +32,6 @@ class Servable:
         import tensorflow_text  # noqa: F401  (registers its operations)
 
         self.path, self.version = path, int(path.name)
-        try:
-            check_frozen_weights(path)
-        except DataError as error:
-            raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from None
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads
         )

@@ -22,8 +22,8 @@ the requests of all turns. Length is the translations' mean, in tokens: speeds c
 the share of translations that are those of Heliograph's search in Python: with the SavedModel's weights for itself, in
 float32 for the peers with the same weights, whose searches end by other rules. Steps are those of that search, the mean
 of a sentence, of a request's longest, and the most that were allowed: what the early exit saves. With `stop_after=5` a
-search ends as the peers' do, after five hypotheses, and may miss a better one. TF_ONEDNN_ASSUME_FROZEN_WEIGHTS is what
-`heliograph serve --frozen-weights` sets.
+search ends as the peers' do, after five hypotheses, and may miss a better one. TF_ONEDNN_ASSUME_FROZEN_WEIGHTS is
+TensorFlow's: oneDNN keeps the kernels of products with a bias in the order that it wants.
 
 A first run takes about an hour on two cores, half of it training.
 """
@@ -38,7 +38,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from serving.model_card import FROZEN_WEIGHTS
 from tests.benchmarks.decoding_models import HEADS, NETWORKS, Exported, export, read_lines, train_joeynmt
 from tests.benchmarks.decoding_reference import own_process, search, write_tokens, write_weights
 from tests.benchmarks.decoding_report import mean_length, print_table, row, write_report
@@ -73,7 +72,7 @@ class Candidate:
 
 PEERS_RULE = "search.stop_after=5"
 RULE_AND_SHORTLIST = (PEERS_RULE, "search.shortlist=20")
-FROZEN = (f"{FROZEN_WEIGHTS}=1",)
+FROZEN = ("TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1",)
 
 
 CANDIDATES = (  # the first of Heliograph's for a model is the one that peers with its weights are compared with

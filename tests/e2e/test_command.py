@@ -210,16 +210,7 @@ def test_what_is_not_blessed_is_not_published(folder, first_run, monkeypatch, ca
 
 
 def test_serve_answers_until_it_is_told_to_stop(folder, first_run):
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "serve",
-        "my.toml",
-        *SMALL,
-        "--rest-port=0",
-        "--grpc-port=0",
-    ]
+    command = [sys.executable, "-m", "pipeline", "serve", "my.toml", *SMALL, "--rest-port=0", "--grpc-port=0"]
     command += ["--label=stable=1", "--max-rows=2", "--batching", "--max-enqueued-batches=9"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)

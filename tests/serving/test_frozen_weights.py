@@ -13,11 +13,7 @@ import tensorflow as tf
 from models.candidates import CHUNK
 from models.ensemble import EnsembleNetwork
 from models.shortlist import ShortlistTable
-from pipeline import cli, serving_commands
 from preprocessing.special_tokens import SPECIAL_TOKENS
-from serving.model_card import CARD_FILE, FROZEN_WEIGHTS, check_frozen_weights, write_card
-from serving.server.errors import RequestError
-from serving.server.servable import Servable
 from serving.versions import newest_version
 from tests.serving.conftest import ATTENTION, CHARACTERS, MEMBERS, WORDS, export_demo, make_translator
 
@@ -117,7 +113,7 @@ def test_where_all_kernels_are_taken_for_weights_a_shortlist_is_each_requests_ow
     version = newest_version(export_demo(translator, tmp_path / "demo").parent)
     done = subprocess.run(
         [sys.executable, "-c", SERVER, str(version), json.dumps(texts)],
-        env={**os.environ, FROZEN_WEIGHTS: "1"},
+        env={**os.environ, "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -129,34 +125,3 @@ def test_where_all_kernels_are_taken_for_weights_a_shortlist_is_each_requests_ow
         np.testing.assert_allclose(scores, answer["scores"][0], rtol=1e-2, atol=1e-2)
     if not takes_the_first:
         pytest.skip("here oneDNN takes no kernel for a weight, so the answers prove nothing")
-
-
-def test_a_model_of_which_nobody_knows_whether_kernels_are_weights_is_refused(tmp_path, monkeypatch):
-    version = tmp_path / "demo" / "1"
-    (version / CARD_FILE).parent.mkdir(parents=True)
-    for value in ("1", "true"):
-        monkeypatch.setenv(FROZEN_WEIGHTS, value)
-        for card in (None, "{}"):
-            if card is not None:
-                (version / CARD_FILE).write_text(card)
-            with pytest.raises(RequestError, match="expected a model card with kernels_are_weights"):
-                Servable(version)
-        write_card(version, {"name": "demo"})
-        check_frozen_weights(version)
-        (version / CARD_FILE).unlink()
-    monkeypatch.setenv(FROZEN_WEIGHTS, "0")
-    check_frozen_weights(version)
-
-
-def test_serve_says_so_before_tensorflow_is_there(tmp_path, monkeypatch):
-    seen = []
-
-    def load():
-        seen.append(os.environ[FROZEN_WEIGHTS])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(serving_commands, "load_tensorflow", load)
-    for options in ([], ["--frozen-weights"]):
-        monkeypatch.setenv(FROZEN_WEIGHTS, "0")
-        assert cli.main(["serve", str(tmp_path), *options]) != 0
-    assert seen == ["0", "1"]
