@@ -160,8 +160,7 @@ class TextSearch:
 
         def step(token_ids: tf.Tensor, state: Any, memory: tuple[Any, tf.Tensor]) -> Step:
             prepared, places = memory
-            features, state, attention = steps.advance(token_ids, state, prepared)
-            return Step(project(features, places), state, attention)
+            return steps.step(lambda features: project(features, places))(token_ids, state, prepared)
 
         return step
 

@@ -306,5 +306,5 @@ def test_every_direction_says_which_kernel_it_uses():
 )
 def test_it_learns(options, backwards):
     network = RecurrentNetwork(cell="gru", embedding_size=32, hidden_size=128, num_layers=1, **options)
-    # On one processor 0.99 and more, on another, which rounds otherwise, 0.987.
-    assert exactly_learned(network, backwards, 500, longest=5, count=20_000) >= 0.95
+    # After 500 steps one processor has 0.99 and more, another, which rounds otherwise, 0.987; after 900 it has 0.999.
+    assert exactly_learned(network, backwards, 900, longest=5, count=20_000) >= 0.99
